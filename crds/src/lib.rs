@@ -1,1 +1,41 @@
-//! See Cargo.toml.
+//! The kinds of Orlop (group `orlop.dev`, version `v1alpha1`).
+//!
+//! Everything a developer may write is a type here, with its bounds and its rules: the generated
+//! schema is what the API server enforces and what `orlop` enforces without a cluster, so both give
+//! one verdict. Defaults are methods (`replicas()`), never written into a stored spec: what a
+//! reader sees in the cluster is what its author wrote.
+//!
+//! This crate knows no client, no clock and no cluster.
+
+pub mod app_platform;
+pub mod app_service;
+pub mod condition;
+mod definition;
+pub mod duration;
+pub mod pod;
+pub mod quantity;
+pub mod reason;
+mod rules;
+
+pub use app_platform::{AppPlatform, AppPlatformSpec, AppPlatformStatus};
+pub use app_service::{AppService, AppServiceSpec, AppServiceStatus};
+pub use condition::ConditionType;
+pub use duration::Duration;
+pub use quantity::Quantity;
+pub use reason::Reason;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+
+/// API group of every kind.
+pub const GROUP: &str = "orlop.dev";
+/// The one served version.
+pub const VERSION: &str = "v1alpha1";
+
+/// All definitions, in the order in which they are installed.
+#[must_use]
+pub fn definitions() -> Vec<CustomResourceDefinition> {
+    [AppPlatform::crd(), AppService::crd()]
+        .map(definition::strict)
+        .into()
+}

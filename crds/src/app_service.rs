@@ -1,0 +1,154 @@
+//! AppService: one service, of which exactly one revision is served.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{pod::ServiceTemplate, rules};
+
+/// What is declared of a service.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "orlop.dev",
+    version = "v1alpha1",
+    kind = "AppService",
+    plural = "appservices",
+    namespaced,
+    status = "AppServiceStatus",
+    category = "orlop",
+    derive = "PartialEq",
+    doc = "One service: a container image behind a stable address, released revision by revision.",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    validation = kube::core::Rule::new(
+        "self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')"
+    ).message("`metadata.name` must be at most 52 lowercase letters, digits and dashes, start with a letter and not end with a dash"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Revision", type_ = "string", json_path = ".status.activeRevision"),
+    printcolumn(name = "Replicas", type_ = "string", json_path = ".status.summary"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1)
+)]
+#[serde(rename_all = "camelCase")]
+pub struct AppServiceSpec {
+    #[serde(flatten)]
+    pub template: ServiceTemplate,
+
+    /// Services of the same namespace whose address is put into the environment, as
+    /// `<NAME>_URL`, `<NAME>_HOST` and `<NAME>_PORT`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub uses: Vec<ServiceUse>,
+}
+
+/// An AppService whose address is wanted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceUse {
+    /// Name from which the variables' names are made: `api` gives `API_URL`.
+    #[schemars(length(min = 1, max = 20), regex(pattern = rules::LABEL))]
+    pub name: String,
+    /// The AppService.
+    pub service: ServiceReference,
+}
+
+/// An AppService of the same namespace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceReference {
+    /// Its name.
+    #[schemars(length(min = 1, max = 52), regex(pattern = rules::LABEL))]
+    pub name: String,
+}
+
+/// What was seen and decided last. Nothing in it changes by itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AppServiceStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`, `Reconciling`, `Stalled`, `Released`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Revision that the Service selects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_revision: Option<String>,
+    /// The release under way, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseStatus>,
+    /// Replicas of the active revision that exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// Replicas of the active revision that are ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_replicas: Option<i32>,
+    /// Label selector of the active revision's pods, for autoscalers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Ready of wanted replicas, for people: `3/3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// Address inside the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// What applies where the spec says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective: Option<EffectiveService>,
+}
+
+/// What applies where the spec says nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EffectiveService {
+    pub replicas: i32,
+    pub drain: crate::Duration,
+}
+
+/// A release under way: the memory of its state machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseStatus {
+    /// Where the release stands.
+    pub phase: ReleasePhase,
+    /// Revision that was served when the release began.
+    pub from: String,
+    /// Revision that is to be served.
+    pub to: String,
+    /// Size of `from` when the release began; it keeps it until the release ends.
+    pub from_replicas: i32,
+    /// When this phase began.
+    pub since: Time,
+}
+
+/// Where a release stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum ReleasePhase {
+    /// The new revision's pods are being started; requests reach the old one.
+    Starting,
+    /// The decision to switch is made: requests reach the old or the new one, both ready.
+    Switching,
+    /// Requests reach the new one; the old one finishes what it has.
+    Draining,
+}
+
+impl ReleasePhase {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "Starting",
+            Self::Switching => "Switching",
+            Self::Draining => "Draining",
+        }
+    }
+}
