@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Reason,
+    PruneRecord, Reason,
     pod::{Resources, ServiceTemplate},
     rules,
 };
@@ -189,6 +189,10 @@ pub struct AppPlatformStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub components: Vec<ComponentStatus>,
+    /// Objects that are no longer wanted and are being deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub pruning: Vec<PruneRecord>,
     /// Ready of declared components, for people: `2/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,

@@ -13,14 +13,17 @@ pub mod condition;
 mod definition;
 pub mod duration;
 pub mod pod;
+pub mod prune;
 pub mod quantity;
 pub mod reason;
 mod rules;
+pub mod schema;
 
 pub use app_platform::{AppPlatform, AppPlatformSpec, AppPlatformStatus};
 pub use app_service::{AppService, AppServiceSpec, AppServiceStatus};
 pub use condition::ConditionType;
 pub use duration::Duration;
+pub use prune::PruneRecord;
 pub use quantity::Quantity;
 pub use reason::Reason;
 

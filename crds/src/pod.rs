@@ -71,7 +71,13 @@ pub struct ServiceTemplate {
 
     /// Labels that a node must carry.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16))]
+    #[schemars(extend(
+        "maxProperties" = 16,
+        "x-kubernetes-validations" = [{
+            "rule": rules::NODE_LABELS,
+            "message": "keys must be label keys: up to 63 letters, digits, '-', '_' and '.', with an optional DNS name and '/' before them"
+        }]
+    ))]
     pub node_selector: BTreeMap<String, NodeLabelValue>,
 
     /// ServiceAccount of the pods. Without one the pods run as the namespace's `default`, and no
@@ -248,7 +254,7 @@ pub struct Probe {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
     pub initial_delay_seconds: Option<i32>,
-    /// Time between two questions, in whole seconds. Default 5.
+    /// Time between two questions, in whole seconds. Default 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub period_seconds: Option<i32>,
@@ -314,7 +320,7 @@ pub struct Exec {
 pub struct Toleration {
     /// Key of the taint; all taints when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 316), regex(pattern = rules::QUALIFIED_NAME))]
+    #[schemars(length(min = 1, max = 317), regex(pattern = rules::QUALIFIED_NAME))]
     pub key: Option<String>,
     /// How `value` is compared. Default `Equal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

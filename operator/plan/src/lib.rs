@@ -1,1 +1,43 @@
-//! See Cargo.toml.
+//! The pure engine: (declared object, observed world, now) -> writes, status, next wake-up.
+//!
+//! Nothing here reads a clock, an environment or a cluster: all three are arguments. One pass is
+//!
+//! 1. *observe* (the controller): an [`Observed`], read without judgement;
+//! 2. *validate*: the raw spec becomes a validated type, and nobody looks at the raw spec again;
+//! 3. *plan*: a [`Plan`] of ordered [`Write`]s and a status;
+//! 4. *act* (the controller): the writes, one after another, the first failure stops the rest;
+//! 5. *report* (the controller): the status, guarded by the resource version that was observed.
+//!
+//! **A pass either records a decision or acts on recorded ones.** Where a step could do harm when
+//! taken twice, by a stale leader or after a crash (a release's next phase, a deletion), the plan
+//! holds no writes, only a status; the next pass finds the decision recorded and acts on it.
+
+pub mod cause;
+mod condition;
+mod difference;
+pub mod labels;
+mod meta;
+mod names;
+mod object;
+mod observed;
+mod outcome;
+pub mod platform;
+mod pods;
+mod prune;
+mod reconcile;
+mod revision;
+pub mod service;
+
+pub use object::{Kind, Object, ObjectName};
+pub use observed::{Observed, ProbeFailure};
+pub use outcome::{Failure, Notice, NoticeLevel, Plan, Write};
+pub use reconcile::Reconcile;
+
+/// What the operator's installation fixes for all objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// DNS suffix of the cluster, `cluster.local` in most.
+    pub cluster_domain: String,
+    /// Image of the edge: nginx as the image's documentation describes it.
+    pub edge_image: String,
+}

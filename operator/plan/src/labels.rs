@@ -1,0 +1,24 @@
+//! Labels and annotations of the objects that Orlop makes.
+//!
+//! `app.kubernetes.io/instance` is left out on purpose: Argo CD's label tracking would claim, and
+//! prune, whatever carries it.
+
+/// Says who made an object; its value is [`ORLOP`]. Caches select by it.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+pub const ORLOP: &str = "orlop";
+/// Name of the component.
+pub const NAME: &str = "app.kubernetes.io/name";
+/// Name of the application.
+pub const PART_OF: &str = "app.kubernetes.io/part-of";
+/// UID of the object for which this one was made.
+pub const OWNER: &str = "orlop.dev/owner";
+/// Kind of the object for which this one was made, `AppPlatform` or `AppService`.
+pub const OWNER_KIND: &str = "orlop.dev/owner-kind";
+/// Name of the object for which this one was made.
+pub const OWNER_NAME: &str = "orlop.dev/owner-name";
+/// Revision of a service.
+pub const REVISION: &str = "orlop.dev/revision";
+/// Annotation: fingerprint of what was applied, so that a field that is no longer wanted is seen.
+pub const INTENT: &str = "orlop.dev/intent";
+/// Annotation on the edge's pods: fingerprint of its configuration.
+pub const CONFIG: &str = "orlop.dev/config";

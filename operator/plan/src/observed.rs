@@ -1,0 +1,73 @@
+//! What one pass has read, without judgement.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, Deployment},
+    core::v1::{Pod, Service},
+};
+use orlop_crds::AppService;
+
+use crate::{Kind, Object};
+
+/// What one pass has read of one object's world. All of it is of the object's own namespace.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    /// Objects that carry the owner's UID, in the owner label or as owner reference.
+    pub children: Vec<Object>,
+    /// Pods that carry the owner label.
+    pub pods: Vec<Pod>,
+    /// The newest failed probe of pods that run without being ready.
+    pub probe_failures: Vec<ProbeFailure>,
+    /// Names of the AppServices in the namespace among those that the object refers to.
+    pub app_services: BTreeSet<String>,
+}
+
+/// The newest "Unhealthy" event of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeFailure {
+    pub pod: String,
+    /// As the kubelet says it: `Readiness probe failed: HTTP probe failed with statuscode: 500`.
+    pub message: String,
+}
+
+impl Observed {
+    pub(crate) fn get(&self, kind: Kind, name: &str) -> Option<&Object> {
+        self.children
+            .iter()
+            .find(|object| object.kind() == kind && object.metadata().name.as_deref() == Some(name))
+    }
+
+    pub(crate) fn deployments(&self) -> impl Iterator<Item = &Deployment> {
+        self.children.iter().filter_map(|object| match object {
+            Object::Deployment(deployment) => Some(deployment.as_ref()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn deployment(&self, name: &str) -> Option<&Deployment> {
+        self.deployments()
+            .find(|object| object.metadata.name.as_deref() == Some(name))
+    }
+
+    pub(crate) fn service(&self, name: &str) -> Option<&Service> {
+        match self.get(Kind::Service, name) {
+            Some(Object::Service(service)) => Some(service),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn controller_revisions(&self) -> impl Iterator<Item = &ControllerRevision> {
+        self.children.iter().filter_map(|object| match object {
+            Object::ControllerRevision(revision) => Some(revision.as_ref()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn app_service_children(&self) -> impl Iterator<Item = &AppService> {
+        self.children.iter().filter_map(|object| match object {
+            Object::AppService(service) => Some(service.as_ref()),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! AppPlatform: one AppService per declared service, and the edge in front of those with routes.
+
+mod children;
+mod edge;
+mod nginx;
+mod status;
+mod validate;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use orlop_crds::{AppPlatform, AppPlatformStatus};
+
+use self::validate::ValidatedPlatform;
+use crate::{
+    Failure, Kind, Object, ObjectName, Observed, Plan, Reconcile, Settings, difference, prune,
+};
+
+/// Name of the edge among the components; no component may be called so.
+pub(crate) const EDGE: &str = "edge";
+
+impl Reconcile for AppPlatform {
+    type Status = AppPlatformStatus;
+
+    const FIELD_MANAGER: &'static str = "orlop-appplatform";
+    const CHILDREN: &'static [Kind] = &[
+        Kind::AppService,
+        Kind::ConfigMap,
+        Kind::Deployment,
+        Kind::Service,
+        Kind::PodDisruptionBudget,
+    ];
+
+    fn recorded_status(&self) -> Option<&AppPlatformStatus> {
+        self.status.as_ref()
+    }
+
+    /// What a service uses is part of the same application, and checked with its schema.
+    fn referenced_services(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn plan(
+        &self,
+        observed: &Observed,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Plan<AppPlatformStatus> {
+        match validate::validate(self, settings) {
+            Ok(platform) => plan(&platform, self.status.as_ref(), observed, now),
+            Err(invalid) => status::invalid(self, &invalid, now),
+        }
+    }
+
+    fn failed(
+        &self,
+        planned: AppPlatformStatus,
+        failure: &Failure,
+        now: Timestamp,
+    ) -> AppPlatformStatus {
+        status::failed(self, planned, failure, now)
+    }
+}
+
+fn plan(
+    platform: &ValidatedPlatform,
+    recorded: Option<&AppPlatformStatus>,
+    observed: &Observed,
+    now: Timestamp,
+) -> Plan<AppPlatformStatus> {
+    // Services before the edge that refers to them.
+    let mut objects: Vec<Object> = children::services(platform)
+        .into_iter()
+        .map(Object::from)
+        .collect();
+    objects.extend(edge::objects(platform));
+    let keep: BTreeSet<ObjectName> = objects.iter().map(Object::name).collect();
+    let recorded_pruning = recorded
+        .map(|status| status.pruning.as_slice())
+        .unwrap_or_default();
+    let pruning = prune::prune(recorded_pruning, &keep, observed);
+    let written = difference::writes(objects, &pruning, observed);
+    status::report(platform, recorded, observed, written, pruning.record, now)
+}

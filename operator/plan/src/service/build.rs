@@ -1,0 +1,266 @@
+//! The objects of a service, as values.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{
+            ControllerRevision, Deployment, DeploymentSpec, DeploymentStrategy,
+            RollingUpdateDeployment,
+        },
+        core::v1::{PodTemplateSpec, Service, ServicePort, ServiceSpec},
+        policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
+    },
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        runtime::RawExtension,
+        util::intstr::IntOrString,
+    },
+};
+use serde_json::{Value, json};
+
+use super::{pod, release::Decision, validate::ValidatedService};
+use crate::{
+    Kind, Object, Observed, labels,
+    meta::{self, Owner},
+    revision::Revision,
+};
+
+/// Port of every Service, so that an address needs no port.
+pub(crate) const SERVICE_PORT: i32 = 80;
+const PORT_NAME: &str = "http";
+
+/// The pod template of a revision, frozen when the revision was first seen.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Template {
+    pod: PodTemplateSpec,
+    /// Position in the history.
+    ordinal: i64,
+}
+
+/// All objects, in the order in which they are applied: what is referred to comes first.
+pub(super) fn objects(
+    service: &ValidatedService,
+    decision: &Decision,
+    templates: &BTreeMap<Revision, Template>,
+    observed: &Observed,
+) -> Vec<Object> {
+    let mut objects: Vec<Object> = Vec::new();
+    for (revision, template) in templates {
+        objects.push(controller_revision(service, revision, template).into());
+    }
+    for (revision, template) in templates {
+        let replicas = decision.run.get(revision).copied().unwrap_or(0);
+        objects.push(deployment(service, revision, template, replicas).into());
+    }
+    objects
+        .push(active_service(service, &selectable(service, decision, templates, observed)).into());
+    objects.extend(disruption_budget(service, &decision.select).map(Object::from));
+    objects
+}
+
+/// The revision to select. One that cannot run any more (its template is lost) is left selected
+/// only while nothing else is there.
+fn selectable(
+    service: &ValidatedService,
+    decision: &Decision,
+    templates: &BTreeMap<Revision, Template>,
+    observed: &Observed,
+) -> Revision {
+    let runs = |revision: &Revision| {
+        templates.contains_key(revision)
+            || observed
+                .deployment(&revision_name(&service.name, revision))
+                .is_some()
+    };
+    if runs(&decision.select) {
+        decision.select.clone()
+    } else {
+        service.revision.clone()
+    }
+}
+
+/// The template kept in the ControllerRevision.
+pub(super) fn frozen(
+    service: &ValidatedService,
+    revision: &Revision,
+    observed: &Observed,
+) -> Option<Template> {
+    let name = revision_name(&service.name, revision);
+    let Object::ControllerRevision(object) = observed.get(Kind::ControllerRevision, &name)? else {
+        return None;
+    };
+    let template = object.data.as_ref()?.0.get("template")?;
+    let pod = serde_json::from_value(template.clone()).ok()?;
+    Some(Template {
+        pod,
+        ordinal: object.revision,
+    })
+}
+
+/// The template of what runs, where the ControllerRevision was deleted.
+pub(super) fn running(
+    service: &ValidatedService,
+    revision: &Revision,
+    observed: &Observed,
+) -> Option<Template> {
+    let deployment = observed.deployment(&revision_name(&service.name, revision))?;
+    let pod = deployment.spec.as_ref()?.template.clone();
+    Some(Template {
+        pod,
+        ordinal: next_ordinal(observed),
+    })
+}
+
+/// The template as this program renders it.
+pub(super) fn rendered(service: &ValidatedService, observed: &Observed) -> Template {
+    Template {
+        pod: pod::template(service),
+        ordinal: next_ordinal(observed),
+    }
+}
+
+fn next_ordinal(observed: &Observed) -> i64 {
+    1 + observed
+        .controller_revisions()
+        .map(|object| object.revision)
+        .max()
+        .unwrap_or(0)
+}
+
+pub(super) fn revision_name(service: &str, revision: &Revision) -> String {
+    format!("{service}-{revision}")
+}
+
+/// Labels that select the pods of one revision.
+pub(super) fn selector(service: &str, revision: &Revision) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (labels::OWNER_KIND.to_owned(), "AppService".to_owned()),
+        (labels::OWNER_NAME.to_owned(), service.to_owned()),
+        (labels::REVISION.to_owned(), revision.to_string()),
+    ])
+}
+
+/// DNS name of a service.
+pub(crate) fn host(service: &str, namespace: &str, cluster_domain: &str) -> String {
+    format!("{service}.{namespace}.svc.{cluster_domain}")
+}
+
+fn controller_revision(
+    service: &ValidatedService,
+    revision: &Revision,
+    template: &Template,
+) -> ControllerRevision {
+    let data: Value = json!({"template": template.pod});
+    ControllerRevision {
+        metadata: revision_metadata(service, revision),
+        revision: template.ordinal,
+        data: Some(RawExtension(data)),
+    }
+}
+
+fn deployment(
+    service: &ValidatedService,
+    revision: &Revision,
+    template: &Template,
+    replicas: i32,
+) -> Deployment {
+    Deployment {
+        metadata: revision_metadata(service, revision),
+        spec: Some(DeploymentSpec {
+            replicas: Some(replicas),
+            // A revision's template never changes; a release is a new Deployment.
+            revision_history_limit: Some(0),
+            selector: LabelSelector {
+                match_labels: Some(selector(&service.name, revision)),
+                ..LabelSelector::default()
+            },
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::String("25%".to_owned())),
+                    max_unavailable: Some(IntOrString::Int(0)),
+                }),
+            }),
+            template: template.pod.clone(),
+            ..DeploymentSpec::default()
+        }),
+        ..Deployment::default()
+    }
+}
+
+fn active_service(service: &ValidatedService, revision: &Revision) -> Service {
+    Service {
+        metadata: metadata(service, service.name.clone()),
+        spec: Some(ServiceSpec {
+            type_: Some("ClusterIP".to_owned()),
+            selector: Some(selector(&service.name, revision)),
+            ports: Some(vec![ServicePort {
+                name: Some(PORT_NAME.to_owned()),
+                port: SERVICE_PORT,
+                protocol: Some("TCP".to_owned()),
+                target_port: Some(IntOrString::String(PORT_NAME.to_owned())),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+/// Voluntary disruptions take one pod at a time. With a single replica a budget would only make
+/// its node impossible to drain.
+fn disruption_budget(
+    service: &ValidatedService,
+    revision: &Revision,
+) -> Option<PodDisruptionBudget> {
+    (service.spec.template.replicas() > 1).then(|| PodDisruptionBudget {
+        metadata: metadata(service, service.name.clone()),
+        spec: Some(PodDisruptionBudgetSpec {
+            max_unavailable: Some(IntOrString::Int(1)),
+            selector: Some(LabelSelector {
+                match_labels: Some(selector(&service.name, revision)),
+                ..LabelSelector::default()
+            }),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        ..PodDisruptionBudget::default()
+    })
+}
+
+/// Labels of everything that belongs to the service.
+pub(super) fn common_labels(service: &ValidatedService) -> BTreeMap<String, String> {
+    meta::labels(
+        &owner(service),
+        &service.component,
+        service.part_of.as_deref(),
+    )
+}
+
+pub(super) fn port_name() -> String {
+    PORT_NAME.to_owned()
+}
+
+fn owner(service: &ValidatedService) -> Owner<'_> {
+    Owner {
+        kind: "AppService",
+        name: &service.name,
+        uid: &service.uid,
+    }
+}
+
+fn metadata(service: &ValidatedService, name: String) -> ObjectMeta {
+    meta::child(
+        &owner(service),
+        name,
+        &service.namespace,
+        common_labels(service),
+    )
+}
+
+fn revision_metadata(service: &ValidatedService, revision: &Revision) -> ObjectMeta {
+    let mut metadata = metadata(service, revision_name(&service.name, revision));
+    let labels = metadata.labels.get_or_insert_default();
+    labels.insert(labels::REVISION.to_owned(), revision.to_string());
+    metadata
+}

@@ -1,0 +1,202 @@
+//! AppService: one Deployment a revision, and a Service that selects exactly one of them.
+
+mod build;
+mod pod;
+mod release;
+mod status;
+mod validate;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use orlop_crds::{AppService, AppServiceStatus};
+
+pub(crate) use build::{SERVICE_PORT, host};
+pub use validate::Invalid;
+
+use self::{
+    build::Template,
+    release::{Decision, Memory, Run, Seen, Wanted},
+    validate::ValidatedService,
+};
+use crate::{
+    Failure, Kind, Object, ObjectName, Observed, Plan, Reconcile, Settings, cause,
+    difference::{self, Writes},
+    labels, prune,
+    revision::Revision,
+};
+
+impl Reconcile for AppService {
+    type Status = AppServiceStatus;
+
+    const FIELD_MANAGER: &'static str = "orlop-appservice";
+    const CHILDREN: &'static [Kind] = &[
+        Kind::ControllerRevision,
+        Kind::Deployment,
+        Kind::Service,
+        Kind::PodDisruptionBudget,
+    ];
+
+    fn recorded_status(&self) -> Option<&AppServiceStatus> {
+        self.status.as_ref()
+    }
+
+    fn referenced_services(&self) -> Vec<String> {
+        self.spec
+            .uses
+            .iter()
+            .map(|used| used.service.name.clone())
+            .collect()
+    }
+
+    fn plan(
+        &self,
+        observed: &Observed,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Plan<AppServiceStatus> {
+        match validate::validate(self, settings) {
+            Ok(service) => plan(&service, self.status.as_ref(), observed, now),
+            Err(invalid) => status::invalid(self, &invalid, now),
+        }
+    }
+
+    fn failed(
+        &self,
+        planned: AppServiceStatus,
+        failure: &Failure,
+        now: Timestamp,
+    ) -> AppServiceStatus {
+        status::failed(self, planned, failure, now)
+    }
+}
+
+fn plan(
+    service: &ValidatedService,
+    recorded: Option<&AppServiceStatus>,
+    observed: &Observed,
+    now: Timestamp,
+) -> Plan<AppServiceStatus> {
+    let memory = memory(recorded);
+    let wanted = Wanted {
+        revision: service.revision.clone(),
+        replicas: service.spec.template.replicas(),
+        drain: service.spec.template.drain(),
+    };
+    let decision = release::step(&wanted, &seen(service, observed), &memory, now);
+    let templates = templates(service, observed, &decision);
+    let objects = build::objects(service, &decision, &templates, observed);
+    let keep = keep(&objects, observed);
+    let recorded_pruning = recorded
+        .map(|status| status.pruning.as_slice())
+        .unwrap_or_default();
+    let pruning = prune::prune(recorded_pruning, &keep, observed);
+
+    let written = if decision.memory == memory {
+        difference::writes(objects, &pruning, observed)
+    } else {
+        // The decision is recorded first; the next pass acts on it.
+        Writes::default()
+    };
+    status::report(
+        service,
+        recorded,
+        &decision,
+        observed,
+        written,
+        pruning.record,
+        now,
+    )
+}
+
+fn memory(recorded: Option<&AppServiceStatus>) -> Memory {
+    let Some(status) = recorded else {
+        return Memory::default();
+    };
+    Memory {
+        active: status.active_revision.as_deref().and_then(Revision::parse),
+        release: status.release.clone(),
+    }
+}
+
+/// What runs, and what could run again because its template is kept.
+fn seen(service: &ValidatedService, observed: &Observed) -> Seen {
+    let kept = observed
+        .controller_revisions()
+        .filter_map(|object| revision_label(object.metadata.labels.as_ref()))
+        .map(|revision| (revision, Run::default()));
+    let running = observed
+        .deployments()
+        .filter(|object| object.metadata.deletion_timestamp.is_none())
+        .filter_map(|object| {
+            Some((
+                revision_label(object.metadata.labels.as_ref())?,
+                run(object),
+            ))
+        });
+    let selected = observed
+        .service(&service.name)
+        .and_then(|object| object.spec.as_ref()?.selector.as_ref())
+        .and_then(|selector| {
+            let revision = Revision::parse(selector.get(labels::REVISION)?)?;
+            (*selector == build::selector(&service.name, &revision)).then_some(revision)
+        });
+    Seen {
+        selected,
+        runs: kept.chain(running).collect(),
+    }
+}
+
+fn revision_label(labels: Option<&BTreeMap<String, String>>) -> Option<Revision> {
+    Revision::parse(labels?.get(labels::REVISION)?)
+}
+
+fn run(deployment: &Deployment) -> Run {
+    let status = deployment.status.as_ref();
+    // A status that speaks of an older generation says nothing of the pods that are wanted now.
+    let current =
+        status.and_then(|status| status.observed_generation) >= deployment.metadata.generation;
+    let ready = status.and_then(|status| status.ready_replicas).unwrap_or(0);
+    let completed = cause::deployment_condition(deployment, "Progressing")
+        .is_some_and(|condition| condition.reason.as_deref() == Some("NewReplicaSetAvailable"));
+    Run {
+        replicas: deployment.spec.as_ref().and_then(|spec| spec.replicas),
+        ready: if current { ready } else { 0 },
+        stillborn: !completed,
+    }
+}
+
+/// The frozen template of every revision that is to run. A revision of which nothing is left but
+/// its name cannot run any more and is left out.
+fn templates(
+    service: &ValidatedService,
+    observed: &Observed,
+    decision: &Decision,
+) -> BTreeMap<Revision, Template> {
+    let template = |revision: &Revision| {
+        build::frozen(service, revision, observed)
+            .or_else(|| (*revision == service.revision).then(|| build::rendered(service, observed)))
+            .or_else(|| build::running(service, revision, observed))
+    };
+    decision
+        .run
+        .keys()
+        .filter_map(|revision| Some((revision.clone(), template(revision)?)))
+        .collect()
+}
+
+/// How many revisions can be gone back to without their image having to be declared again.
+const HISTORY_MAX: usize = 10;
+
+/// What is wanted now, and the newest kept revisions.
+fn keep(objects: &[Object], observed: &Observed) -> BTreeSet<ObjectName> {
+    let mut history: Vec<_> = observed.controller_revisions().collect();
+    history.sort_by_key(|object| std::cmp::Reverse(object.revision));
+    let history = history
+        .into_iter()
+        .take(HISTORY_MAX)
+        .filter_map(|object| object.metadata.name.as_deref())
+        .map(|name| prune::name(Kind::ControllerRevision, name));
+    objects.iter().map(Object::name).chain(history).collect()
+}

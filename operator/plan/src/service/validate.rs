@@ -1,0 +1,81 @@
+//! The raw object becomes a validated one. Nobody looks at the raw one afterwards.
+
+use std::fmt;
+
+use orlop_crds::{AppService, AppServiceSpec};
+
+use crate::{Settings, labels, revision::Revision};
+
+/// A service that can be run.
+#[derive(Clone, Debug)]
+pub(crate) struct ValidatedService {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) uid: String,
+    pub(crate) generation: Option<i64>,
+    /// Name of the component in its application; the service's own name if it stands alone.
+    pub(crate) component: String,
+    /// The application, if it belongs to one.
+    pub(crate) part_of: Option<String>,
+    pub(crate) revision: Revision,
+    pub(crate) spec: AppServiceSpec,
+    pub(crate) cluster_domain: String,
+}
+
+/// A field whose value means nothing that can be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    pub field: String,
+    pub message: String,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` {}", self.field, self.message)
+    }
+}
+
+/// The API server has checked the schema, unless the definition was newer or older than this
+/// program when the object was stored: what would do harm is checked again.
+pub(crate) fn validate(
+    object: &AppService,
+    settings: &Settings,
+) -> Result<ValidatedService, Invalid> {
+    let name = crate::names::service_name(object.metadata.name.as_deref())?;
+    let spec = object.spec.clone();
+    if !(1..=65_535).contains(&spec.template.port) {
+        return Err(invalid("spec.port", "must be at least 1 and at most 65535"));
+    }
+    if spec.template.replicas() < 0 {
+        return Err(invalid("spec.replicas", "must be at least 0"));
+    }
+    if spec.template.image.trim().is_empty() {
+        return Err(invalid("spec.image", "must not be empty"));
+    }
+    let revision = Revision::of(&spec).map_err(|error| invalid("spec", &error.to_string()))?;
+    let label = |key: &str| {
+        object
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(key))
+    };
+    Ok(ValidatedService {
+        component: label(labels::NAME).unwrap_or(&name).clone(),
+        part_of: label(labels::PART_OF).cloned(),
+        namespace: object.metadata.namespace.clone().unwrap_or_default(),
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        generation: object.metadata.generation,
+        cluster_domain: settings.cluster_domain.clone(),
+        name,
+        revision,
+        spec,
+    })
+}
+
+fn invalid(field: &str, message: &str) -> Invalid {
+    Invalid {
+        field: field.to_owned(),
+        message: message.to_owned(),
+    }
+}
