@@ -114,18 +114,8 @@ mod tests {
     #[test]
     fn the_time_of_a_condition_is_that_of_its_last_change_of_status() {
         let first = conditions(&[], summary(Reason::Starting, "a"), Some(1), at(10));
-        let second = conditions(
-            &first,
-            summary(Reason::CrashLooping, "b"),
-            Some(1),
-            at(20),
-        );
-        let third = conditions(
-            &second,
-            summary(Reason::Available, "c"),
-            Some(1),
-            at(30),
-        );
+        let second = conditions(&first, summary(Reason::CrashLooping, "b"), Some(1), at(20));
+        let third = conditions(&second, summary(Reason::Available, "c"), Some(1), at(30));
         let since = |list: &[Condition], kind| find(list, kind).unwrap().last_transition_time.0;
         assert_eq!(since(&second, ConditionType::Ready), at(10));
         assert_eq!(since(&second, ConditionType::Stalled), at(20));

@@ -75,7 +75,10 @@ fn stamped(mut object: Object) -> Result<Object, serde_json::Error> {
 /// 16 hexadecimal digits of SHA-256 over the canonical JSON (sorted keys, no white space).
 pub(crate) fn fingerprint(value: &Value) -> String {
     let digest = Sha256::digest(value.to_string().as_bytes());
-    let head = digest.iter().take(8).fold(0_u64, |head, byte| (head << 8) | u64::from(*byte));
+    let head = digest
+        .iter()
+        .take(8)
+        .fold(0_u64, |head, byte| (head << 8) | u64::from(*byte));
     format!("{head:016x}")
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use orlop_crds::{AppService, AppServiceStatus};
+use orlop_crds::{AppService, AppServiceStatus, PruneRecord};
 
 pub(crate) use build::{SERVICE_PORT, host};
 pub use validate::Invalid;
@@ -84,7 +84,11 @@ fn plan(
         replicas: service.spec.template.replicas(),
         drain: service.spec.template.drain(),
     };
-    let decision = release::step(&wanted, &seen(service, observed), &memory, now);
+    let recorded_pruning = recorded
+        .map(|status| status.pruning.as_slice())
+        .unwrap_or_default();
+    let seen = seen(service, observed, recorded_pruning);
+    let decision = release::step(&wanted, &seen, &memory, now);
     let templates = templates(service, observed, &decision);
     let objects = build::objects(service, &decision, &templates, observed);
     let keep = keep(&objects, observed);
@@ -120,15 +124,23 @@ fn memory(recorded: Option<&AppServiceStatus>) -> Memory {
     }
 }
 
-/// What runs, and what could run again because its template is kept.
-fn seen(service: &ValidatedService, observed: &Observed) -> Seen {
+/// What runs, and what could run again because its template is kept. A Deployment whose deletion is
+/// recorded runs no more, whatever its pods say: nothing may be switched to it.
+fn seen(service: &ValidatedService, observed: &Observed, pruning: &[PruneRecord]) -> Seen {
+    let is_going = |object: &Deployment| {
+        let uid = object.metadata.uid.as_deref();
+        object.metadata.deletion_timestamp.is_some()
+            || pruning
+                .iter()
+                .any(|record| Some(record.uid.as_str()) == uid)
+    };
     let kept = observed
         .controller_revisions()
         .filter_map(|object| revision_label(object.metadata.labels.as_ref()))
         .map(|revision| (revision, Run::default()));
     let running = observed
         .deployments()
-        .filter(|object| object.metadata.deletion_timestamp.is_none())
+        .filter(|object| !is_going(object))
         .filter_map(|object| {
             Some((
                 revision_label(object.metadata.labels.as_ref())?,

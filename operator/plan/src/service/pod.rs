@@ -72,10 +72,7 @@ pub(super) fn template(service: &ValidatedService) -> PodTemplateSpec {
 fn container(service: &ValidatedService) -> Container {
     let said = &service.spec.template;
     let probes = said.probes.clone().unwrap_or_default();
-    let readiness = probes
-        .readiness
-        .as_ref()
-        .map_or_else(port_answers, probe);
+    let readiness = probes.readiness.as_ref().map_or_else(port_answers, probe);
     Container {
         name: service.component.clone(),
         image: Some(said.image.clone()),
