@@ -36,15 +36,14 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {
-        "rule": "!has(self.services) || self.services.all(s, s.name != 'edge')",
-        "message": "`services[].name` must not be 'edge': the edge of the application has this name"
-    },
-    {
         "rule": "!has(self.services) || self.services.all(s, !has(s.uses) || s.uses.all(u, u.name != s.name && self.services.exists(t, t.name == u.name)))",
+        "fieldPath": ".services",
         "message": "`uses[].name` must be the name of another service of this application"
     },
+    // One level of nesting less than comparing each route with each: the API server bounds the cost.
     {
-        "rule": "!has(self.services) || self.services.all(s, !has(s.routes) || s.routes.all(r, self.services.all(t, !has(t.routes) || t.routes.all(q, q.path != r.path || (s.name == t.name && q.name == r.name)))))",
+        "rule": "!has(self.services) || self.services.all(s, !has(s.routes) || s.routes.all(r, self.services.exists_one(t, has(t.routes) && t.routes.exists(q, q.path == r.path))))",
+        "fieldPath": ".services",
         "message": "`routes[].path` must be unique within the application"
     }
 ]))]
@@ -77,7 +76,14 @@ impl AppPlatformSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ServiceComponent {
     /// Unique in the application. The AppService is called `<application>-<name>`.
-    #[schemars(length(min = 1, max = 20), regex(pattern = rules::LABEL))]
+    #[schemars(
+        length(min = 1, max = 20),
+        regex(pattern = rules::LABEL),
+        extend("x-kubernetes-validations" = [{
+            "rule": "self != 'edge'",
+            "message": "must not be 'edge': the edge of the application has this name"
+        }])
+    )]
     pub name: String,
 
     #[serde(flatten)]
@@ -96,7 +102,14 @@ pub struct ServiceComponent {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+        extend(
+            "x-kubernetes-list-type" = "map",
+            "x-kubernetes-list-map-keys" = ["name"],
+            "x-kubernetes-validations" = [{
+                "rule": "self.all(r, self.exists_one(q, q.path == r.path))",
+                "message": "`path` must be unique within the service"
+            }]
+        )
     )]
     pub routes: Vec<Route>,
 }

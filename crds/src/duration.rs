@@ -12,7 +12,7 @@ pub struct Duration {
 }
 
 /// Each unit at most once and in any order, up to five digits: GEP-2257.
-const PATTERN: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+pub(crate) const PATTERN: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 
 /// Text that is not a GEP-2257 duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
