@@ -48,7 +48,7 @@ impl Progress {
 
     /// Prints a line between steps.
     pub(crate) fn note(self, line: &str) {
-        self.print(&format!("{}{line}\n", self.clear()));
+        print(&format!("{}{line}\n", self.clear()));
     }
 
     fn tick(self, name: &str, started: Instant, running: &mpsc::Receiver<()>) {
@@ -56,10 +56,10 @@ impl Progress {
         while running.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
             let seconds = started.elapsed().as_secs();
             if self.live {
-                self.print(&format!("{}  .. {name} {seconds} s", self.clear()));
+                print(&format!("{}  .. {name} {seconds} s", self.clear()));
                 pause = REDRAW;
             } else {
-                self.print(&format!("  .. {name} ({seconds} s so far)\n"));
+                print(&format!("  .. {name} ({seconds} s so far)\n"));
                 pause = REMIND;
             }
         }
@@ -68,7 +68,7 @@ impl Progress {
     fn finish(self, name: &str, started: Instant, good: bool) {
         let mark = if good { "ok" } else { "!!" };
         let seconds = started.elapsed().as_secs_f64();
-        self.print(&format!(
+        print(&format!(
             "{}  {mark} {name} ({seconds:.1} s)\n",
             self.clear()
         ));
@@ -77,10 +77,10 @@ impl Progress {
     fn clear(self) -> &'static str {
         if self.live { "\r\x1b[2K" } else { "" }
     }
+}
 
-    fn print(self, text: &str) {
-        let mut out = std::io::stderr().lock();
-        // Nobody can be told that standard error is closed.
-        drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
-    }
+fn print(text: &str) {
+    let mut out = std::io::stderr().lock();
+    // Nobody can be told that standard error is closed.
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }

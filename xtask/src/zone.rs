@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::cluster::{self, Layout};
+use crate::cluster::{self, Layout, Node};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -24,7 +24,7 @@ enum Fault {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let layout = Layout::of_this_checkout()?;
-    let node = layout.node(args.zone)?;
+    let node = Node::in_zone(args.zone)?;
     match args.fault {
         Fault::Cut => cluster::zone::cut(&layout, node),
         Fault::Heal => cluster::zone::heal(&layout, node),

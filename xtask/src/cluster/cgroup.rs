@@ -58,7 +58,7 @@ pub(crate) fn join(cgroup: &str) -> anyhow::Result<()> {
 pub(crate) fn processes(node: Node) -> anyhow::Result<Vec<i32>> {
     let mut found = Vec::new();
     for root in hierarchies()? {
-        for directory in tree(&root.join(node.cgroup()))? {
+        for directory in tree(&root.join(node.cgroup())) {
             // A cgroup that was removed meanwhile has no processes.
             let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
             found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
@@ -74,7 +74,7 @@ pub(crate) fn remove(node: Node) -> anyhow::Result<()> {
     /// The kernel empties a cgroup a moment after its last process ended.
     const EMPTIED: Duration = Duration::from_secs(5);
     for root in hierarchies()? {
-        for directory in tree(&root.join(node.cgroup()))?.iter().rev() {
+        for directory in tree(&root.join(node.cgroup())).iter().rev() {
             wait_until(
                 &format!("the removal of {}", directory.display()),
                 EMPTIED,
@@ -153,9 +153,9 @@ fn inherit_cpuset(directory: &Path) -> anyhow::Result<()> {
 }
 
 /// The directory and all below it, parents first; empty when there is none.
-fn tree(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn tree(directory: &Path) -> Vec<PathBuf> {
     if !directory.is_dir() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let mut found = vec![directory.to_owned()];
     let mut next = 0;
@@ -172,7 +172,7 @@ fn tree(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
         }
         next += 1;
     }
-    Ok(found)
+    found
 }
 
 #[cfg(test)]
@@ -184,16 +184,13 @@ mod tests {
         let root = std::env::temp_dir().join(format!("orlop-tree-{}", std::process::id()));
         fs::create_dir_all(root.join("a/b")).unwrap();
         fs::write(root.join("a/file"), "").unwrap();
-        let found = tree(&root).unwrap();
+        let found = tree(&root);
         fs::remove_dir_all(&root).unwrap();
         assert_eq!(found, [root.clone(), root.join("a"), root.join("a/b")]);
     }
 
     #[test]
     fn a_tree_that_does_not_exist_is_empty() {
-        assert_eq!(
-            tree(Path::new("/nonexistent")).unwrap(),
-            Vec::<PathBuf>::new()
-        );
+        assert_eq!(tree(Path::new("/nonexistent")), Vec::<PathBuf>::new());
     }
 }

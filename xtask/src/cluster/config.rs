@@ -205,7 +205,7 @@ disabled_plugins = [
     conf_dir = "{cni}"
 "#,
         root = directory.join("containerd").display(),
-        state = directory.join("state").display(),
+        state = layout.containerd_state(node).display(),
         socket = layout.containerd_socket(node).display(),
         opt = directory.join("opt").display(),
         cni = directory.join("cni").display(),

@@ -13,6 +13,7 @@ use super::config::PAUSE_IMAGE;
 use super::layout::{Layout, Node};
 use super::{binaries, process::write_atomically};
 use crate::command::{output, run};
+use crate::progress::Progress;
 
 /// A gigabyte took half a minute on a busy disk.
 const IMPORT_LIMIT: Duration = Duration::from_mins(5);
@@ -20,37 +21,36 @@ const QUERY_LIMIT: Duration = Duration::from_secs(30);
 /// Which archive an image came from, in the image's own labels.
 const LABEL: &str = "orlop.dev/archive";
 
-/// Imports an archive (docker-archive or OCI layout, as a tar) into all nodes
-/// that do not have just this one. Names must be whole: `docker.io/...`.
+/// Imports archives (docker-archive or OCI layout, as a tar) into all nodes that
+/// do not have just these. Names must be whole: `docker.io/...`.
 ///
 /// # Errors
-/// When the archive cannot be read, names no image, or a node refuses it.
-pub(crate) fn import(layout: &Layout, archive: &Path) -> anyhow::Result<()> {
-    let contents = Contents::of(archive)
-        .with_context(|| format!("failed to read the image archive {}", archive.display()))?;
-    std::thread::scope(|scope| {
-        let imports: Vec<_> = Node::all()
-            .map(|node| {
-                let contents = &contents;
-                scope.spawn(move || import_into(layout, node, archive, contents))
-            })
-            .collect();
-        imports
-            .into_iter()
-            .try_for_each(|import| match import.join() {
-                Ok(done) => done,
-                Err(_) => bail!("an import stopped halfway"),
-            })
-    })
+/// When an archive cannot be read, names no image, or a node refuses it.
+pub(crate) fn import(
+    layout: &Layout,
+    archives: &[PathBuf],
+    progress: Progress,
+) -> anyhow::Result<()> {
+    for archive in archives {
+        let contents = Contents::of(archive)
+            .with_context(|| format!("failed to read the image archive {}", archive.display()))?;
+        let lacking = nodes_without(layout, &contents)?;
+        if !lacking.is_empty() {
+            progress.step(&format!("loading {}", contents.names.join(", ")), || {
+                import_into_all(layout, &lacking, archive, &contents)
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the image of the pause program and imports it.
-pub(crate) fn import_pause(layout: &Layout) -> anyhow::Result<()> {
+pub(crate) fn import_pause(layout: &Layout, progress: Progress) -> anyhow::Result<()> {
     let archive = layout.images().join("pause.tar");
     if !archive.exists() {
         make_pause(layout, &archive).context("failed to make the pause image")?;
     }
-    import(layout, &archive)
+    import(layout, &[archive], progress)
 }
 
 /// What an archive holds, as far as it matters here.
@@ -111,6 +111,10 @@ impl Contents {
         )
     }
 
+    fn label(&self) -> String {
+        format!("{LABEL}={}", self.digest)
+    }
+
     fn named(names: Vec<String>, digest: Sha256) -> anyhow::Result<Self> {
         if names.is_empty() {
             bail!("it names no image");
@@ -122,21 +126,48 @@ impl Contents {
     }
 }
 
+fn nodes_without(layout: &Layout, contents: &Contents) -> anyhow::Result<Vec<Node>> {
+    let label = contents.label();
+    let mut lacking = Vec::new();
+    for node in Node::all() {
+        let present = output(ctr(layout, node).args(["images", "list"]), QUERY_LIMIT)?;
+        if !contents
+            .names
+            .iter()
+            .all(|name| has_image(&present, name, &label))
+        {
+            lacking.push(node);
+        }
+    }
+    Ok(lacking)
+}
+
+fn import_into_all(
+    layout: &Layout,
+    nodes: &[Node],
+    archive: &Path,
+    contents: &Contents,
+) -> anyhow::Result<()> {
+    std::thread::scope(|scope| {
+        let imports: Vec<_> = nodes
+            .iter()
+            .map(|node| scope.spawn(move || import_into(layout, *node, archive, contents)))
+            .collect();
+        imports
+            .into_iter()
+            .try_for_each(|import| match import.join() {
+                Ok(done) => done,
+                Err(_) => bail!("an import stopped halfway"),
+            })
+    })
+}
+
 fn import_into(
     layout: &Layout,
     node: Node,
     archive: &Path,
     contents: &Contents,
 ) -> anyhow::Result<()> {
-    let present = output(ctr(layout, node).args(["images", "list"]), QUERY_LIMIT)?;
-    let label = format!("{LABEL}={}", contents.digest);
-    if contents
-        .names
-        .iter()
-        .all(|name| has_image(&present, name, &label))
-    {
-        return Ok(());
-    }
     run(
         ctr(layout, node).args(["images", "import"]).arg(archive),
         IMPORT_LIMIT,
@@ -148,9 +179,10 @@ fn import_into(
             node.name()
         )
     })?;
+    // Last, so that an image without it was imported only in part.
     for name in &contents.names {
         run(
-            ctr(layout, node).args(["images", "label", name, &label]),
+            ctr(layout, node).args(["images", "label", name, &contents.label()]),
             QUERY_LIMIT,
         )?;
     }

@@ -38,6 +38,13 @@ impl Node {
         (1..=ZONES).map(|number| Self { number })
     }
 
+    /// The node of a zone, counted from 1.
+    pub(crate) fn in_zone(zone: u8) -> anyhow::Result<Self> {
+        Self::all()
+            .find(|node| node.number == zone)
+            .with_context(|| format!("no zone {zone}"))
+    }
+
     pub(crate) fn name(self) -> String {
         format!("node-{}", self.number)
     }
@@ -107,10 +114,9 @@ impl Layout {
         }
     }
 
-    pub(crate) fn node(&self, number: u8) -> anyhow::Result<Node> {
-        Node::all()
-            .find(|node| node.number == number)
-            .with_context(|| format!("no zone {number}"))
+    /// The checkout.
+    pub(crate) fn source(&self) -> &Path {
+        &self.source
     }
 
     /// The Go modules of the components.
@@ -161,6 +167,11 @@ impl Layout {
 
     pub(crate) fn node_dir(&self, node: Node) -> PathBuf {
         self.nodes().join(node.name())
+    }
+
+    /// What containerd notes about running containers.
+    pub(crate) fn containerd_state(&self, node: Node) -> PathBuf {
+        self.node_dir(node).join("state")
     }
 
     pub(crate) fn containerd_socket(&self, node: Node) -> PathBuf {

@@ -43,7 +43,14 @@ pub(crate) fn find(layout: &Layout) -> anyhow::Result<Vec<String>> {
     let mut report = |kind: &str, items: Vec<String>| {
         left.extend(items.into_iter().map(|item| format!("{kind} {item}")));
     };
-    report("process", process::running_from(&layout.bin())?);
+    let processes = process::running_from(&layout.bin())?;
+    report(
+        "process",
+        processes
+            .into_iter()
+            .map(|(pid, line)| format!("{pid} {line}"))
+            .collect(),
+    );
     report("mount", shown(&mounts::below(layout.state())?));
     report("network namespace", network::namespaces()?);
     report("link", network::links()?);

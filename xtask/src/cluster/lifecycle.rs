@@ -2,6 +2,7 @@
 //! skipped when it is so already, so that either may be interrupted and repeated.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -19,6 +20,9 @@ use crate::target::Target;
 /// would take minutes; after this it is killed.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long killed processes may take to be gone, containers and all.
+const KILLED: Duration = Duration::from_secs(20);
+
 /// Starts whatever does not run, and returns when the cluster is complete.
 ///
 /// # Errors
@@ -27,11 +31,13 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) fn up(layout: &Layout, progress: Progress) -> anyhow::Result<Target> {
     packages::ensure(progress)?;
     let _alone = lock(layout)?;
+    ensure_no_other_checkout(layout)?;
     let binaries = binaries::build(layout, progress)?;
     binaries::pause(layout)?;
     pki::ensure(layout).context("failed to make the cluster's certificates")?;
     sysctl::remember(layout)?;
-    progress.step("connecting three zones", network::ensure)?;
+    progress.step("connecting three zones", || network::ensure(layout))?;
+    end_strays(layout, &layout.bin())?;
     let components = Components::new(layout, &binaries)?;
     start_control_plane(layout, &components, progress)?;
     start_nodes(layout, &components, &binaries, progress)?;
@@ -51,6 +57,7 @@ pub(crate) fn down(layout: &Layout, progress: Progress) -> anyhow::Result<()> {
         "nodes are namespaces and mounts, which need root; run as root: cargo xtask down"
     );
     let _alone = lock(layout)?;
+    ensure_no_other_checkout(layout)?;
     progress.step("stopping the nodes", || {
         Node::all().try_for_each(|node| kill_node(layout, node))
     })?;
@@ -79,11 +86,10 @@ pub(crate) fn kill_node(layout: &Layout, node: Node) -> anyhow::Result<()> {
             end(layout, &record, Duration::ZERO)?;
         }
     }
-    /// Each round kills all it sees; what was starting meanwhile is seen by the next.
-    const ROUNDS: Duration = Duration::from_secs(20);
+    // Each round kills all it sees; what was starting meanwhile is seen by the next.
     wait_until(
         &format!("the end of all processes of {}", node.name()),
-        ROUNDS,
+        KILLED,
         || {
             let alive = cgroup::processes(node)?;
             for pid in &alive {
@@ -107,10 +113,10 @@ fn start_control_plane(
     };
     progress.step(what, || {
         // The apiserver must not outlive the etcd that it knows.
-        if ensure_running(layout, &components.etcd()?)? {
-            if let Some(apiserver) = process::read_record(&layout.run(), "kube-apiserver")? {
-                end(layout, &apiserver, GRACE)?;
-            }
+        let etcd_is_new = ensure_running(layout, &components.etcd()?)?;
+        let apiserver = process::read_record(&layout.run(), "kube-apiserver")?;
+        if let (true, Some(apiserver)) = (etcd_is_new, apiserver) {
+            end(layout, &apiserver, GRACE)?;
         }
         ensure_running(layout, &components.apiserver()?)?;
         bootstrap::wait_for_apiserver(layout).with_context(|| see_logs(layout))?;
@@ -131,9 +137,10 @@ fn start_nodes(
         for node in Node::all() {
             cgroup::make(node)?;
             fs::create_dir_all(layout.node_dir(node).join("volumes"))?;
+            forget_dead_containers(layout, node)?;
             ensure_running(layout, &components.containerd(node)?)?;
         }
-        images::import_pause(layout)?;
+        images::import_pause(layout, progress)?;
         for node in Node::all() {
             ensure_running(layout, &components.kubelet(node)?)?;
             ensure_running(layout, &components.kube_proxy(node)?)?;
@@ -162,13 +169,58 @@ fn ensure_running(layout: &Layout, program: &Program) -> anyhow::Result<bool> {
     Ok(true)
 }
 
+/// A node without a process has been killed, or the machine was started anew. What
+/// containerd noted about running containers is wrong then, and would confuse it.
+fn forget_dead_containers(layout: &Layout, node: Node) -> anyhow::Result<()> {
+    let state = layout.containerd_state(node);
+    if !state.exists() || !cgroup::processes(node)?.is_empty() {
+        return Ok(());
+    }
+    mounts::unmount_below(&state)?;
+    fs::remove_dir_all(&state).with_context(|| format!("failed to remove {}", state.display()))
+}
+
 fn stop_control_plane(layout: &Layout) -> anyhow::Result<()> {
     let mut records = process::records(&layout.run())?;
     // Last of all etcd: an apiserver without it does not end.
     records.sort_by_key(|record| record.name == "etcd");
     records
         .iter()
-        .try_for_each(|record| end(layout, record, Duration::ZERO))
+        .try_for_each(|record| end(layout, record, Duration::ZERO))?;
+    end_strays(layout, &layout.bin())?;
+    match network::owner() {
+        Some(owner) if owner != layout.state() => end_strays(layout, &owner.join("bin")),
+        _ => Ok(()),
+    }
+}
+
+/// Ends components whose records were lost, as when somebody emptied `target`:
+/// they would keep the ports.
+fn end_strays(layout: &Layout, bin: &Path) -> anyhow::Result<()> {
+    let recorded: Vec<_> = process::records(&layout.run())?
+        .into_iter()
+        .map(|record| record.pid)
+        .collect();
+    wait_until("the end of components without a record", KILLED, || {
+        let mut strays = process::running_from(bin)?;
+        strays.retain(|(pid, _)| !recorded.contains(pid));
+        for (pid, _) in &strays {
+            process::kill_running_from(*pid, bin)?;
+        }
+        Ok(strays.is_empty())
+    })
+}
+
+/// # Errors
+/// When the machine's one cluster belongs to another checkout that still exists.
+fn ensure_no_other_checkout(layout: &Layout) -> anyhow::Result<()> {
+    match network::owner() {
+        Some(owner) if owner != layout.state() && owner.exists() => bail!(
+            "the cluster of another checkout runs on this machine ({}); run `cargo xtask down` there",
+            owner.display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn end(layout: &Layout, record: &Record, grace: Duration) -> anyhow::Result<()> {

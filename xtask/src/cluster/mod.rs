@@ -18,6 +18,6 @@ mod process;
 mod sysctl;
 pub(crate) mod zone;
 
-pub(crate) use layout::Layout;
+pub(crate) use layout::{Layout, Node};
 pub(crate) use lifecycle::{down, up};
 pub(crate) use process::{LaunchArgs, launch};

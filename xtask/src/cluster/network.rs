@@ -9,17 +9,21 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 
-use super::layout::{BRIDGE, HOST, NODES_PREFIX, Node, PODS, PREFIX, RANGE, SERVICES};
+use super::layout::{BRIDGE, HOST, Layout, NODES_PREFIX, Node, PODS, PREFIX, RANGE, SERVICES};
 use crate::command::{output, run};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Makes whatever is missing of bridge, namespaces, links and routes.
-pub(crate) fn ensure() -> anyhow::Result<()> {
+pub(crate) fn ensure(layout: &Layout) -> anyhow::Result<()> {
     if !link_exists(BRIDGE) {
         ensure_range_is_free()?;
         ip(&format!("link add {BRIDGE} type bridge"))?;
     }
+    ip(&format!(
+        "link set {BRIDGE} alias {}",
+        layout.state().display()
+    ))?;
     ip(&format!(
         "address replace {HOST}/{NODES_PREFIX} dev {BRIDGE}"
     ))?;
@@ -52,10 +56,17 @@ pub(crate) fn cut(node: Node) -> anyhow::Result<()> {
 }
 
 pub(crate) fn heal(node: Node) -> anyhow::Result<()> {
-    ip(&format!("link set {} up", node.link()))?;
-    // With the carrier the node's routes are back in force; ensure repairs the rest.
     ensure_node(node)?;
     choose_gateway()
+}
+
+/// The state directory of the checkout whose cluster runs on this machine: it is
+/// written on the bridge, of which there is one.
+pub(crate) fn owner() -> Option<PathBuf> {
+    let alias =
+        fs::read_to_string(Path::new("/sys/class/net").join(BRIDGE).join("ifalias")).ok()?;
+    let alias = alias.trim();
+    (!alias.is_empty()).then(|| PathBuf::from(alias))
 }
 
 /// Removes all of it.
@@ -130,9 +141,9 @@ fn ensure_node(node: Node) -> anyhow::Result<()> {
         ip(&format!(
             "link add {link} type veth peer name eth0 netns {name}"
         ))?;
-        ip(&format!("link set {link} up"))?;
     }
     ip(&format!("link set {link} master {BRIDGE}"))?;
+    ip(&format!("link set {link} up"))?;
     inside(node, "link set lo up")?;
     inside(
         node,

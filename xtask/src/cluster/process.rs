@@ -122,6 +122,8 @@ pub(crate) fn launch(args: &LaunchArgs) -> anyhow::Result<()> {
 
 /// Ends the process if it is still the recorded one: politely, then after `grace` by force.
 pub(crate) fn stop(record: &Record, grace: Duration) -> anyhow::Result<()> {
+    /// The kernel ends a killed process as soon as it leaves its system call.
+    const KILLED: Duration = Duration::from_secs(10);
     let pid = Pid::from_raw(record.pid).context("a process id is positive")?;
     // From here on the descriptor, not the number, names the process.
     let process = match pidfd_open(pid, PidfdFlags::empty()) {
@@ -132,8 +134,6 @@ pub(crate) fn stop(record: &Record, grace: Duration) -> anyhow::Result<()> {
     if !record.is_alive() {
         return Ok(());
     }
-    /// The kernel ends a killed process as soon as it leaves its system call.
-    const KILLED: Duration = Duration::from_secs(10);
     for (signal, limit) in [(Signal::TERM, grace), (Signal::KILL, KILLED)] {
         if limit.is_zero() {
             continue;
@@ -152,34 +152,27 @@ pub(crate) fn stop(record: &Record, grace: Duration) -> anyhow::Result<()> {
 
 /// Kills a process if it runs below the cgroup at the moment it is killed.
 pub(crate) fn kill_in_cgroup(pid: i32, cgroup: &str) -> anyhow::Result<()> {
-    let Some(pid) = Pid::from_raw(pid) else {
-        return Ok(());
-    };
-    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
-        return Ok(());
-    };
-    // Read after opening: what the descriptor names is what is looked at, or has ended.
-    let path = format!("/proc/{}/cgroup", pid.as_raw_nonzero());
-    let member = fs::read_to_string(path).is_ok_and(|text| {
-        text.lines()
-            .any(|line| line.contains(&format!(":/{cgroup}/")))
-    });
-    if member {
-        match pidfd_send_signal(&process, Signal::KILL) {
-            Ok(()) | Err(Errno::SRCH) => {}
-            Err(error) => return Err(error).context("failed to kill a process"),
-        }
-    }
-    Ok(())
+    let below = format!(":/{cgroup}/");
+    kill_if(pid, || {
+        fs::read_to_string(format!("/proc/{pid}/cgroup"))
+            .is_ok_and(|text| text.lines().any(|line| line.contains(&below)))
+    })
 }
 
-/// Components that run from the directory of binaries, whoever started them, as
-/// `PID COMMAND...`. Tools that a person uses (kubectl, helm) are none.
-pub(crate) fn running_from(bin: &Path) -> anyhow::Result<Vec<String>> {
+/// Kills a process if its executable lies below the directory.
+pub(crate) fn kill_running_from(pid: i32, bin: &Path) -> anyhow::Result<()> {
+    kill_if(pid, || {
+        fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|file| file.starts_with(bin))
+    })
+}
+
+/// Components that run from the directory of binaries, whoever started them, with
+/// their command line. Tools that a person uses (kubectl, helm) are none.
+pub(crate) fn running_from(bin: &Path) -> anyhow::Result<Vec<(i32, String)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let directory = entry?.path();
-        // A process that ended meanwhile, or a kernel thread, has no executable.
+        // What ends meanwhile, and the kernel's own threads, have no executable.
         let Ok(executable) = fs::read_link(directory.join("exe")) else {
             continue;
         };
@@ -188,16 +181,32 @@ pub(crate) fn running_from(bin: &Path) -> anyhow::Result<Vec<String>> {
         };
         let words: Vec<_> = line.split('\0').collect();
         let tool = executable.ends_with("helm") || words.get(1) == Some(&"kubectl");
-        if executable.starts_with(bin) && !tool {
-            let pid = directory
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            found.push(format!("{pid} {}", words.join(" ")));
+        let pid = directory
+            .file_name()
+            .and_then(|name| name.to_str()?.parse().ok());
+        if let (true, false, Some(pid)) = (executable.starts_with(bin), tool, pid) {
+            found.push((pid, words.join(" ")));
         }
     }
     Ok(found)
+}
+
+fn kill_if(pid: i32, is_ours: impl FnOnce() -> bool) -> anyhow::Result<()> {
+    let Some(pid) = Pid::from_raw(pid) else {
+        return Ok(());
+    };
+    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return Ok(());
+    };
+    // Asked after opening: if the id was used again before, it speaks of the one
+    // that the descriptor names; if after, the signal reaches nobody.
+    if !is_ours() {
+        return Ok(());
+    }
+    match pidfd_send_signal(&process, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(error) => Err(error).context("failed to kill a process"),
+    }
 }
 
 /// All records, sorted by name.
