@@ -4,6 +4,8 @@
 mod cluster;
 mod command;
 mod down;
+mod images;
+mod install;
 mod kubectl;
 mod progress;
 mod target;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cluster::{self, Layout};
+use crate::install;
 use crate::progress::Progress;
 use crate::target::Target;
 
@@ -24,16 +25,20 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let progress = Progress::new();
+    let layout = Layout::of_this_checkout()?;
     let target = match (&args.context, &args.push) {
         (Some(name), Some(registry)) => Target::Context {
             name: name.clone(),
             registry: registry.clone(),
         },
-        _ => cluster::up(&Layout::of_this_checkout()?, progress)?,
+        _ => cluster::up(&layout, progress)?,
     };
     if args.cluster_only {
         return Ok(());
     }
-    progress.note(&format!("{target:?} {}", args.example.display()));
+    println!(
+        "{}",
+        install::install(&layout, &target, &args.example, progress)?
+    );
     Ok(())
 }

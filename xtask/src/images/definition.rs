@@ -197,18 +197,21 @@ mod tests {
         .unwrap()
     }
 
+    fn versions() -> Versions {
+        toml::from_str("[oak]\nsail = '2.*'").unwrap()
+    }
+
     fn completed(packages: &str) -> Result<Definition> {
         let common = Common {
             keep: vec!["tmp".into()],
             user: 7,
             files: Vec::new(),
         };
-        let versions = toml::from_str("[oak]\nsail = '2.*'").unwrap();
         complete(
             "mast".into(),
             own(packages),
             &common,
-            &versions,
+            &versions(),
             Path::new("/images"),
         )
     }

@@ -15,11 +15,16 @@ use crate::target::Target;
 const PUSH_LIMIT: Duration = Duration::from_mins(10);
 
 /// Imports the images into every local node, or pushes them to the target's registry.
-pub(crate) fn deliver(images: &[Image], target: &Target, progress: Progress) -> Result<()> {
+pub(crate) fn deliver(
+    images: &[Image],
+    layout: &Layout,
+    target: &Target,
+    progress: Progress,
+) -> Result<()> {
     match target {
         Target::Local { .. } => {
             let archives: Vec<_> = images.iter().map(|image| image.archive.clone()).collect();
-            cluster::images::import(&Layout::of_this_checkout()?, &archives, progress)
+            cluster::images::import(layout, &archives, progress)
         }
         Target::Context { registry, .. } => progress
             .step(&format!("push the images to {registry}"), || {
