@@ -4,12 +4,14 @@
 mod cluster;
 mod command;
 mod down;
+mod generate;
 mod images;
 mod install;
 mod kubectl;
 mod progress;
 mod target;
 mod up;
+mod workspace;
 mod zone;
 
 use std::process::ExitCode;
@@ -33,6 +35,8 @@ enum Verb {
     Up(up::Args),
     /// Stop the local Kubernetes and remove every trace of it
     Down(down::Args),
+    /// Write every generated file: definitions, reference
+    Gen(generate::Args),
     /// Run kubectl against the local Kubernetes
     Kubectl(kubectl::Args),
     /// Cut, heal or kill a zone of the local Kubernetes
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
     let verdict = match Cli::parse().verb {
         Verb::Up(args) => up::run(&args),
         Verb::Down(args) => down::run(&args),
+        Verb::Gen(args) => generate::run(&args),
         Verb::Kubectl(args) => kubectl::run(&args),
         Verb::Zone(args) => zone::run(&args),
         Verb::Launch(args) => cluster::launch(&args),

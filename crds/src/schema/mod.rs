@@ -18,6 +18,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use serde_json::Value;
 
 pub use tree::{IntOrString, Integer, List, Object, Rule, Schema, Shape, Text};
+pub use words::meaning as pattern_meaning;
 
 /// One thing that is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]

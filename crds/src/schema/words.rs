@@ -86,8 +86,9 @@ pub(super) fn mismatch(pattern: &str, found: &str) -> String {
     format!("must {allowed}, but is {}", quoted(found))
 }
 
-/// What a pattern of the schema asks for, in words.
-pub(crate) fn meaning(pattern: &str) -> Option<&'static str> {
+/// What a pattern of the kinds asks for, in words; `None` for a pattern that no kind has.
+#[must_use]
+pub fn meaning(pattern: &str) -> Option<&'static str> {
     Some(match pattern {
         rules::LABEL => {
             "lowercase letters, digits and dashes, starting with a letter and not ending with a dash"
