@@ -1,0 +1,155 @@
+//! The operator under test: its process, its figures, its end.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, ListParams},
+};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{Cluster, Metrics, eventually, get};
+
+/// Where the chart is installed.
+pub const OPERATOR_NAMESPACE: &str = "orlop-system";
+const PODS: &str = "app.kubernetes.io/name=orlop-operator";
+const METRICS_PORT: u16 = 8080;
+/// A restart of the container, the caches, and a Lease that has to run out first (15 s).
+const LEADS_WITHIN: Duration = Duration::from_secs(60);
+
+/// The one operator of the cluster.
+#[derive(Clone)]
+pub struct Operator {
+    pods: Api<Pod>,
+}
+
+/// Memory of the process, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    pub resident: u64,
+    /// The most it ever had.
+    pub peak: u64,
+}
+
+impl Operator {
+    #[must_use]
+    pub fn of(cluster: &Cluster) -> Self {
+        Self {
+            pods: Api::namespaced(cluster.client(), OPERATOR_NAMESPACE),
+        }
+    }
+
+    /// The user as which it writes.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn user(&self) -> Result<String> {
+        let spec = self.pod().await?.spec.context("a pod has a spec")?;
+        let account = spec.service_account_name.context("the operator has an account")?;
+        Ok(format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{account}"))
+    }
+
+    /// # Errors
+    /// When it does not answer.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        let status = self.pod().await?.status.context("the pod has no status")?;
+        let ip = status.pod_ip.context("the pod has no address")?;
+        let answer = get((ip.parse::<std::net::IpAddr>()?, METRICS_PORT).into(), "/metrics").await?;
+        ensure!(answer.status.is_success(), "the operator answers {}", answer.status);
+        Ok(Metrics::parse(answer.body))
+    }
+
+    /// Waits until it holds the Lease, that is until it acts.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn leads(&self) -> Result<()> {
+        eventually(LEADS_WITHIN, "the operator leads", async || {
+            let leads = self.metrics().await?.sum("leader_election_master_status");
+            ensure!(leads > 0.5, "it does not hold the Lease");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends the process at once: no shutdown, nothing released.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn kill(&self) -> Result<()> {
+        let pid = self.pid().await?;
+        kill_process(pid, Signal::KILL).context("failed to kill the operator")
+    }
+
+    /// Stops it in an orderly way and waits until its successor acts.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub async fn restart(&self) -> Result<()> {
+        let old = self.pod().await?.name_any();
+        self.pods.delete(&old, &DeleteParams::default()).await?;
+        eventually(LEADS_WITHIN, "another pod of the operator runs", async || {
+            ensure!(self.pod().await?.name_any() != old, "{old} is still the one");
+            Ok(())
+        })
+        .await?;
+        self.leads().await
+    }
+
+    /// # Errors
+    /// When it does not run.
+    pub async fn memory(&self) -> Result<Memory> {
+        let pid = self.pid().await?.as_raw_pid();
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let bytes = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field));
+            let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+            kib.map(|kib| kib * 1024)
+                .with_context(|| format!("/proc/{pid}/status has no {field}"))
+        };
+        Ok(Memory {
+            resident: bytes("VmRSS")?,
+            peak: bytes("VmHWM")?,
+        })
+    }
+
+    /// The pod that is meant to stay.
+    async fn pod(&self) -> Result<Pod> {
+        let list = ListParams::default().labels(PODS);
+        let pods = self.pods.list(&list).await?;
+        pods.into_iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .max_by_key(|pod| pod.metadata.creation_timestamp.clone())
+            .context("no pod of the operator; install it with `cargo xtask up`")
+    }
+
+    /// The process on this machine, found by its container's name in its control group.
+    async fn pid(&self) -> Result<Pid> {
+        let status = self.pod().await?.status.context("the pod has no status")?;
+        let container = status
+            .container_statuses
+            .into_iter()
+            .flatten()
+            .find(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()))
+            .and_then(|container| container.container_id)
+            .context("the operator's container does not run")?;
+        let id = container.rsplit('/').next().unwrap_or(&container);
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let number = entry.file_name().to_string_lossy().parse::<i32>();
+            let groups = fs::read_to_string(entry.path().join("cgroup"));
+            // Processes come and go while they are listed.
+            if let (Ok(number), Ok(groups)) = (number, groups)
+                && groups.contains(id)
+            {
+                found.extend(Pid::from_raw(number));
+            }
+        }
+        match found.as_slice() {
+            [pid] => Ok(*pid),
+            others => bail!("{} processes run in container {id}", others.len()),
+        }
+    }
+}

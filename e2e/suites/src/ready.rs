@@ -1,0 +1,67 @@
+//! Whether an application is well, as its status tells.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Service;
+use kube::Resource as _;
+use orlop_crds::AppPlatform;
+
+use crate::{TestNamespace, eventually};
+
+/// The `Ready` condition of an object, if it speaks of the present spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub ready: bool,
+    pub reason: String,
+    pub message: String,
+}
+
+/// # Errors
+/// When the status does not speak of the present spec yet.
+pub fn verdict(platform: &AppPlatform) -> Result<Verdict> {
+    let status = platform.status.as_ref().context("there is no status yet")?;
+    ensure!(
+        status.observed_generation == platform.meta().generation,
+        "the status speaks of generation {:?}, the spec is {:?}",
+        status.observed_generation,
+        platform.meta().generation
+    );
+    let ready = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == "Ready")
+        .context("there is no Ready condition yet")?;
+    Ok(Verdict {
+        ready: ready.status == "True",
+        reason: ready.reason.clone(),
+        message: ready.message.clone(),
+    })
+}
+
+/// Waits until the application is Ready.
+///
+/// # Errors
+/// When it is not in time: why not.
+pub async fn ready(namespace: &TestNamespace, name: &str, within: Duration) -> Result<AppPlatform> {
+    let platforms = namespace.api::<AppPlatform>();
+    eventually(within, format!("{name} is Ready"), async || {
+        let platform = platforms.get(name).await?;
+        let verdict = verdict(&platform)?;
+        ensure!(verdict.ready, "{}: {}", verdict.reason, verdict.message);
+        Ok(platform)
+    })
+    .await
+}
+
+/// Address of the edge, reachable from this machine.
+///
+/// # Errors
+/// When there is no edge.
+pub async fn edge_address(namespace: &TestNamespace, platform: &str) -> Result<SocketAddr> {
+    let name = format!("{platform}-edge");
+    let service = namespace.api::<Service>().get(&name).await?;
+    let spec = service.spec.context("a Service has a spec")?;
+    let ip = spec.cluster_ip.context("the edge has no address")?;
+    Ok(SocketAddr::new(ip.parse()?, 80))
+}
