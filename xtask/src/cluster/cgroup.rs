@@ -14,6 +14,8 @@ const MOUNT: &str = "/sys/fs/cgroup";
 /// The node's own processes (containerd, its shims, the kubelet) are in this child:
 /// in version 2 a cgroup with children holds no processes.
 const RUNTIME: &str = "runtime";
+/// What the kubelet sets limits with, in version 2.
+const CONTROLLERS: [&str; 6] = ["cpu", "cpuset", "hugetlb", "io", "memory", "pids"];
 
 /// The cgroup of a node's own processes.
 pub(crate) fn runtime(node: Node) -> String {
@@ -127,10 +129,13 @@ fn is_version_2(root: &Path) -> bool {
     root.join("cgroup.controllers").exists()
 }
 
-/// Version 2: lets the children use every controller that this cgroup has.
+/// Version 2: lets the children use the controllers that the kubelet works with.
 fn delegate(cgroup: &Path) -> anyhow::Result<()> {
     let controllers = fs::read_to_string(cgroup.join("cgroup.controllers"))?;
-    for controller in controllers.split_whitespace() {
+    for controller in controllers
+        .split_whitespace()
+        .filter(|name| CONTROLLERS.contains(name))
+    {
         let file = cgroup.join("cgroup.subtree_control");
         fs::write(&file, format!("+{controller}"))
             .with_context(|| format!("failed to enable {controller} in {}", file.display()))?;

@@ -215,7 +215,7 @@ impl<'a> Components<'a> {
                 "node-labels",
                 format!("topology.kubernetes.io/zone={}", node.zone()),
             ),
-            ("root-dir", path(&directory.join("kubelet"))),
+            ("root-dir", path(&self.layout.kubelet_dir(node))),
             ("cert-dir", path(&directory.join("kubelet-pki"))),
         ]);
         self.node_program("kubelet", node, arguments, &[settings, kubeconfig])

@@ -127,6 +127,7 @@ pub(crate) fn kube_proxy(kubeconfig: &Path, node: Node) -> String {
         "mode": "iptables",
         "clusterCIDR": PODS,
         "detectLocalMode": "ClusterCIDR",
+        "nodePortAddresses": ["primary"],
         "oomScoreAdj": 0,
         // Zero leaves the kernel's connection tracking limits alone.
         "conntrack": {
@@ -199,6 +200,7 @@ disabled_plugins = [
 
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         SystemdCgroup = false
+        Root = "{runc}"
 
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
@@ -208,6 +210,7 @@ disabled_plugins = [
         state = layout.containerd_state(node).display(),
         socket = layout.containerd_socket(node).display(),
         opt = directory.join("opt").display(),
+        runc = directory.join("runc").display(),
         cni = directory.join("cni").display(),
     )
 }

@@ -88,22 +88,26 @@ impl Layout {
     /// # Errors
     /// When the checkout's path is so long that no socket fits below it.
     pub(crate) fn of_this_checkout() -> anyhow::Result<Self> {
-        /// A socket's path has at most 107 bytes; the kubelet's longest below the checkout,
-        /// `target/cluster/nodes/node-1/kubelet/device-plugins/kubelet.sock`, takes 65.
-        const LONGEST: usize = 107 - 65;
+        /// unix(7): a socket's path has at most 108 bytes with the zero at its end.
+        const LONGEST_SOCKET: usize = 107;
         let source = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
             .context("xtask lies in the workspace's directory")?;
-        let length = source.as_os_str().len();
-        ensure!(
-            length <= LONGEST,
-            "the path {} has {length} bytes; sockets need at most {LONGEST}: move the checkout",
-            source.display()
-        );
-        Ok(Self {
+        let layout = Self {
             source: source.to_owned(),
             state: source.join("target/cluster"),
-        })
+        };
+        for node in Node::all() {
+            let socket = layout.kubelet_dir(node).join("pod-resources/kubelet.sock");
+            let excess = socket.as_os_str().len().saturating_sub(LONGEST_SOCKET);
+            ensure!(
+                excess == 0,
+                "the path of the checkout is {excess} bytes too long for the socket {}; \
+                 move the checkout",
+                socket.display()
+            );
+        }
+        Ok(layout)
     }
 
     #[cfg(test)]
@@ -167,6 +171,12 @@ impl Layout {
 
     pub(crate) fn node_dir(&self, node: Node) -> PathBuf {
         self.nodes().join(node.name())
+    }
+
+    /// Right below the state directory, because of the sockets in it: see
+    /// [`Self::of_this_checkout`].
+    pub(crate) fn kubelet_dir(&self, node: Node) -> PathBuf {
+        self.state.join(format!("kubelet-{}", node.number))
     }
 
     /// What containerd notes about running containers.

@@ -1,11 +1,14 @@
 //! What must be gone after `down`: removal of files, and the check.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::layout::{Layout, RANGE};
+use anyhow::Context;
+
+use super::layout::{Layout, Node, RANGE};
 use super::{cgroup, mounts, network, process};
 use crate::command::output;
 
@@ -14,25 +17,42 @@ const LIMIT: Duration = Duration::from_secs(10);
 const LOG_LINKS: &str = "/var/log/containers";
 /// Where the network plugins' library keeps results, whatever it is told.
 const NETWORK_RESULTS: &str = "/var/lib/cni/results";
+/// Where the kubelet waits for device plugins, whatever it is told.
+const DEVICE_SOCKET: &str = "/var/lib/kubelet/device-plugins/kubelet.sock";
+/// Directories that components make and `down` removes if nobody else uses them.
+const EMPTY_DIRECTORIES: [&str; 5] = [
+    LOG_LINKS,
+    NETWORK_RESULTS,
+    "/var/lib/cni",
+    "/var/lib/kubelet/device-plugins",
+    "/var/lib/kubelet",
+];
 
 /// Removes the state of the cluster. Binaries, images and logs stay.
 pub(crate) fn remove_files(layout: &Layout) -> anyhow::Result<()> {
-    for directory in [
+    let directories = [
         layout.nodes(),
         layout.etcd(),
         layout.run(),
         layout.config(),
         layout.pki(),
-    ] {
+    ];
+    let kubelets = Node::all().map(|node| layout.kubelet_dir(node));
+    for directory in directories.into_iter().chain(kubelets) {
         if directory.exists() {
-            fs::remove_dir_all(&directory)?;
+            fs::remove_dir_all(&directory)
+                .with_context(|| format!("failed to remove {}", directory.display()))?;
         }
     }
     if layout.kubeconfig().exists() {
         fs::remove_file(layout.kubeconfig())?;
     }
     for file in files_elsewhere(layout)? {
-        fs::remove_file(file)?;
+        remove_if_present(&file)?;
+    }
+    for directory in EMPTY_DIRECTORIES {
+        // Refused for one that is not empty, which is the point.
+        drop(fs::remove_dir(directory));
     }
     Ok(())
 }
@@ -66,28 +86,49 @@ pub(crate) fn find(layout: &Layout) -> anyhow::Result<Vec<String>> {
     Ok(left)
 }
 
+/// Removes the sockets of shims that were killed: they lie outside of the state
+/// directory, and only containerd's notes about containers tell whose they are.
+pub(crate) fn remove_shim_sockets(containerd_state: &Path) -> anyhow::Result<()> {
+    for bundle in list(&containerd_state.join("io.containerd.runtime.v2.task/k8s.io"))? {
+        // A container that was just being made has no shim yet.
+        let Ok(address) = fs::read_to_string(bundle.join("address")) else {
+            continue;
+        };
+        if let Some(socket) = address.trim().strip_prefix("unix://") {
+            remove_if_present(Path::new(socket))?;
+        }
+    }
+    Ok(())
+}
+
 /// Files that components insist on keeping outside of the state directory.
-fn files_elsewhere(layout: &Layout) -> anyhow::Result<Vec<std::path::PathBuf>> {
+fn files_elsewhere(layout: &Layout) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for link in list(Path::new(LOG_LINKS))? {
         if fs::read_link(&link).is_ok_and(|target| target.starts_with(layout.state())) {
             found.push(link);
         }
     }
-    let names: Vec<_> = super::layout::Node::all()
-        .map(|node| format!("{}-", node.netns()))
-        .collect();
+    let state = layout.state().display().to_string();
     for result in list(Path::new(NETWORK_RESULTS))? {
-        let file = result
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if names.iter().any(|name| file.starts_with(name)) {
+        // Each names its network namespace, which lies in the state directory.
+        if fs::read_to_string(&result).is_ok_and(|text| text.contains(&state)) {
             found.push(result);
         }
     }
+    let socket = PathBuf::from(DEVICE_SOCKET);
+    // One that nobody serves; a kubelet that is none of ours would answer.
+    if socket.exists() && UnixStream::connect(&socket).is_err() {
+        found.push(socket);
+    }
     Ok(found)
+}
+
+fn remove_if_present(file: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Lines of `iptables-save` that name an address of the cluster's range, a /16.
@@ -100,7 +141,7 @@ fn our_rules(saved: &str) -> Vec<String> {
         .collect()
 }
 
-fn list(directory: &Path) -> anyhow::Result<Vec<std::path::PathBuf>> {
+fn list(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !directory.exists() {
         return Ok(Vec::new());
     }
@@ -109,7 +150,7 @@ fn list(directory: &Path) -> anyhow::Result<Vec<std::path::PathBuf>> {
         .collect()
 }
 
-fn shown(paths: &[std::path::PathBuf]) -> Vec<String> {
+fn shown(paths: &[PathBuf]) -> Vec<String> {
     paths
         .iter()
         .map(|path| path.display().to_string())

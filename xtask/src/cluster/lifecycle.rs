@@ -39,8 +39,8 @@ pub(crate) fn up(layout: &Layout, progress: Progress) -> anyhow::Result<Target> 
     progress.step("connecting three zones", || network::ensure(layout))?;
     end_strays(layout, &layout.bin())?;
     let components = Components::new(layout, &binaries)?;
-    start_control_plane(layout, &components, progress)?;
-    start_nodes(layout, &components, &binaries, progress)?;
+    start_control_plane(layout, &components, &binaries, progress)?;
+    start_nodes(layout, &components, progress)?;
     Ok(Target::Local {
         kubeconfig: layout.kubeconfig(),
     })
@@ -63,6 +63,9 @@ pub(crate) fn down(layout: &Layout, progress: Progress) -> anyhow::Result<()> {
     })?;
     progress.step("stopping the control plane", || stop_control_plane(layout))?;
     progress.step("removing mounts, namespaces and cgroups", || {
+        for node in Node::all() {
+            leftovers::remove_shim_sockets(&layout.containerd_state(node))?;
+        }
         mounts::unmount_below(layout.state())?;
         network::remove()?;
         Node::all().try_for_each(cgroup::remove)?;
@@ -103,6 +106,7 @@ pub(crate) fn kill_node(layout: &Layout, node: Node) -> anyhow::Result<()> {
 fn start_control_plane(
     layout: &Layout,
     components: &Components<'_>,
+    binaries: &Binaries,
     progress: Progress,
 ) -> anyhow::Result<()> {
     let fresh = !layout.etcd().exists();
@@ -112,6 +116,10 @@ fn start_control_plane(
         "checking the control plane"
     };
     progress.step(what, || {
+        if fresh && layout.logs().exists() {
+            // They are of another cluster, its audit log above all.
+            fs::remove_dir_all(layout.logs())?;
+        }
         // The apiserver must not outlive the etcd that it knows.
         let etcd_is_new = ensure_running(layout, &components.etcd()?)?;
         let apiserver = process::read_record(&layout.run(), "kube-apiserver")?;
@@ -122,6 +130,8 @@ fn start_control_plane(
         bootstrap::wait_for_apiserver(layout).with_context(|| see_logs(layout))?;
         ensure_running(layout, &components.controller_manager()?)?;
         ensure_running(layout, &components.scheduler()?)?;
+        bootstrap::apply(layout, binaries)?;
+        // Not earlier: without the rights that were just given it would back off.
         ensure_running(layout, &components.provisioner()?)?;
         Ok(())
     })
@@ -130,7 +140,6 @@ fn start_control_plane(
 fn start_nodes(
     layout: &Layout,
     components: &Components<'_>,
-    binaries: &Binaries,
     progress: Progress,
 ) -> anyhow::Result<()> {
     progress.step("starting three nodes", || {
@@ -145,7 +154,6 @@ fn start_nodes(
             ensure_running(layout, &components.kubelet(node)?)?;
             ensure_running(layout, &components.kube_proxy(node)?)?;
         }
-        bootstrap::apply(layout, binaries)?;
         bootstrap::wait_for_registration(layout).with_context(|| see_logs(layout))?;
         for node in Node::all() {
             ensure_running(layout, &components.netpol(node)?)?;
@@ -176,6 +184,7 @@ fn forget_dead_containers(layout: &Layout, node: Node) -> anyhow::Result<()> {
     if !state.exists() || !cgroup::processes(node)?.is_empty() {
         return Ok(());
     }
+    leftovers::remove_shim_sockets(&state)?;
     mounts::unmount_below(&state)?;
     fs::remove_dir_all(&state).with_context(|| format!("failed to remove {}", state.display()))
 }
