@@ -129,3 +129,51 @@ fn describe(command: &Command) -> String {
         .collect();
     format!("`{}`", shown.join(" "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn input_goes_in_and_output_comes_back() {
+        assert_eq!(
+            output_with_input(&mut shell("tr a-z A-Z"), "words", SOON).unwrap(),
+            "WORDS"
+        );
+    }
+
+    #[test]
+    fn a_failure_tells_the_words_that_were_printed_about_it() {
+        let error = run(&mut shell("echo no such thing >&2; exit 3"), SOON).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("no such thing") && text.contains('3'),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_takes_too_long_is_killed() {
+        let error = run(&mut shell("exec sleep 60"), Duration::from_millis(50)).unwrap_err();
+        assert!(format!("{error:#}").contains("was killed"), "{error:#}");
+    }
+
+    #[test]
+    fn waiting_ends_with_the_last_reason() {
+        let error = wait_until("rain", Duration::ZERO, || bail!("no cloud")).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("rain did not happen") && text.contains("no cloud"),
+            "{text}"
+        );
+        assert!(wait_until("sun", Duration::ZERO, || Ok(true)).is_ok());
+    }
+}

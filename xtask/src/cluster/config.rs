@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::files::write_atomically;
 use super::layout::{API_PORT, DNS_SERVICE, HOST, Layout, Node, PODS};
-use super::process::write_atomically;
 use super::{cgroup, pki};
 
 /// The whole name: containerd stores `docker.io/` in front, and a short one is not found.

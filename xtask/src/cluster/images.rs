@@ -9,9 +9,10 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::binaries;
 use super::config::PAUSE_IMAGE;
+use super::files::write_atomically;
 use super::layout::{Layout, Node};
-use super::{binaries, process::write_atomically};
 use crate::command::{output, run};
 use crate::progress::Progress;
 

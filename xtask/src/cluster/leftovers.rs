@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::files::{list, remove_if_present};
 use super::layout::{Layout, Node, RANGE};
 use super::{cgroup, mounts, network, process};
 use crate::command::output;
@@ -124,13 +125,6 @@ fn files_elsewhere(layout: &Layout) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn remove_if_present(file: &Path) -> anyhow::Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
 /// Lines of `iptables-save` that name an address of the cluster's range, a /16.
 fn our_rules(saved: &str) -> Vec<String> {
     let prefix = RANGE.trim_end_matches("0.0/16");
@@ -138,15 +132,6 @@ fn our_rules(saved: &str) -> Vec<String> {
         .lines()
         .filter(|line| line.contains(prefix))
         .map(str::to_owned)
-        .collect()
-}
-
-fn list(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if !directory.exists() {
-        return Ok(Vec::new());
-    }
-    fs::read_dir(directory)?
-        .map(|entry| Ok(entry?.path()))
         .collect()
 }
 

@@ -10,7 +10,8 @@ use anyhow::{Context, bail, ensure};
 use super::binaries::{self, Binaries};
 use super::components::Components;
 use super::layout::{Layout, Node};
-use super::process::{self, Program, Record};
+use super::process::{self, Program};
+use super::record::{self, Record};
 use super::{bootstrap, cgroup, images, leftovers, mounts, network, packages, pki, sysctl};
 use crate::command::wait_until;
 use crate::progress::Progress;
@@ -84,7 +85,7 @@ pub(crate) fn down(layout: &Layout, progress: Progress) -> anyhow::Result<()> {
 /// Ends all of a node's processes at once: containers, shims, components.
 pub(crate) fn kill_node(layout: &Layout, node: Node) -> anyhow::Result<()> {
     let suffix = format!("-{}", node.name());
-    for record in process::records(&layout.run())? {
+    for record in record::all(&layout.run())? {
         if record.name.ends_with(&suffix) {
             end(layout, &record, Duration::ZERO)?;
         }
@@ -122,7 +123,7 @@ fn start_control_plane(
         }
         // The apiserver must not outlive the etcd that it knows.
         let etcd_is_new = ensure_running(layout, &components.etcd()?)?;
-        let apiserver = process::read_record(&layout.run(), "kube-apiserver")?;
+        let apiserver = record::read(&layout.run(), "kube-apiserver")?;
         if let (true, Some(apiserver)) = (etcd_is_new, apiserver) {
             end(layout, &apiserver, GRACE)?;
         }
@@ -162,13 +163,14 @@ fn start_nodes(
     })?;
     progress.step("waiting for DNS", || {
         bootstrap::wait_for_dns(layout).with_context(|| see_logs(layout))
-    })
+    })?;
+    ensure_all_alive(layout)
 }
 
 /// Returns whether it had to start the program, anew if it runs from other things.
 fn ensure_running(layout: &Layout, program: &Program) -> anyhow::Result<bool> {
-    if let Some(record) = process::read_record(&layout.run(), &program.name)? {
-        if record.is_running(program) {
+    if let Some(record) = record::read(&layout.run(), &program.name)? {
+        if record.is_running(&program.made_of) {
             return Ok(false);
         }
         end(layout, &record, GRACE)?;
@@ -189,8 +191,24 @@ fn forget_dead_containers(layout: &Layout, node: Node) -> anyhow::Result<()> {
     fs::remove_dir_all(&state).with_context(|| format!("failed to remove {}", state.display()))
 }
 
+/// A component that starts and then ends is seen here at the latest.
+fn ensure_all_alive(layout: &Layout) -> anyhow::Result<()> {
+    let ended: Vec<_> = record::all(&layout.run())?
+        .into_iter()
+        .filter(|record| !record.is_alive())
+        .map(|record| record.name)
+        .collect();
+    ensure!(
+        ended.is_empty(),
+        "{} ended again; see {}",
+        ended.join(", "),
+        layout.logs().display()
+    );
+    Ok(())
+}
+
 fn stop_control_plane(layout: &Layout) -> anyhow::Result<()> {
-    let mut records = process::records(&layout.run())?;
+    let mut records = record::all(&layout.run())?;
     // Last of all etcd: an apiserver without it does not end.
     records.sort_by_key(|record| record.name == "etcd");
     records
@@ -206,7 +224,7 @@ fn stop_control_plane(layout: &Layout) -> anyhow::Result<()> {
 /// Ends components whose records were lost, as when somebody emptied `target`:
 /// they would keep the ports.
 fn end_strays(layout: &Layout, bin: &Path) -> anyhow::Result<()> {
-    let recorded: Vec<_> = process::records(&layout.run())?
+    let recorded: Vec<_> = record::all(&layout.run())?
         .into_iter()
         .map(|record| record.pid)
         .collect();
@@ -234,7 +252,7 @@ fn ensure_no_other_checkout(layout: &Layout) -> anyhow::Result<()> {
 
 fn end(layout: &Layout, record: &Record, grace: Duration) -> anyhow::Result<()> {
     process::stop(record, grace).with_context(|| format!("failed to stop {}", record.name))?;
-    process::forget(&layout.run(), &record.name)
+    record::forget(&layout.run(), &record.name)
 }
 
 /// One `up` or `down` at a time.

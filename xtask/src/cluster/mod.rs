@@ -6,6 +6,7 @@ mod bootstrap;
 mod cgroup;
 mod components;
 mod config;
+mod files;
 pub(crate) mod images;
 mod layout;
 mod leftovers;
@@ -15,6 +16,7 @@ mod network;
 mod packages;
 mod pki;
 mod process;
+mod record;
 mod sysctl;
 pub(crate) mod zone;
 

@@ -1,5 +1,4 @@
-//! Detached processes with records. A record names a process by its id, start
-//! time and boot, so that an id used again never gets a stranger killed.
+//! Processes that outlive the verb which started them, and their end.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsFd;
@@ -8,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup;
+use super::record::{self, Record};
 use crate::command::wait_until;
 
 /// A component to run.
@@ -29,18 +29,6 @@ pub(crate) struct Program {
     pub(crate) netns: Option<PathBuf>,
     /// The cgroup to run in, relative to each hierarchy's root, otherwise the caller's.
     pub(crate) cgroup: Option<String>,
-}
-
-/// A process that was started.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    pub(crate) name: String,
-    pub(crate) pid: i32,
-    /// Clock ticks between boot and the process's start.
-    start: u64,
-    /// The boot that ids and ticks count from.
-    boot: String,
-    made_of: String,
 }
 
 /// What `xtask launch` is told.
@@ -84,7 +72,7 @@ pub(crate) fn start(program: &Program, records: &Path, logs: &Path) -> anyhow::R
                     logs.display()
                 );
             }
-            Ok(read_record(records, &program.name)?.is_some_and(|record| record.pid == pid))
+            Ok(record::read(records, &program.name)?.is_some_and(|record| record.pid == pid))
         },
     )
 }
@@ -107,11 +95,8 @@ pub(crate) fn launch(args: &LaunchArgs) -> anyhow::Result<()> {
         .create(true)
         .append(true)
         .open(&args.log)?;
-    let record = Record::of_this_process(&program)?;
-    write_atomically(
-        &record_path(&args.records, &program.name),
-        &serde_json::to_vec(&record)?,
-    )?;
+    let pid = rustix::process::getpid().as_raw_nonzero().get();
+    Record::of(pid, &program.name, &program.made_of)?.write(&args.records)?;
     let error = Command::new(executable)
         .args(arguments)
         .stdout(log.try_clone()?)
@@ -209,208 +194,16 @@ fn kill_if(pid: i32, is_ours: impl FnOnce() -> bool) -> anyhow::Result<()> {
     }
 }
 
-/// All records, sorted by name.
-pub(crate) fn records(directory: &Path) -> anyhow::Result<Vec<Record>> {
-    let mut all = Vec::new();
-    for path in paths(directory)? {
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
-            let text = fs::read_to_string(&path)?;
-            all.push(
-                serde_json::from_str::<Record>(&text)
-                    .with_context(|| format!("failed to read {}", path.display()))?,
-            );
-        }
-    }
-    all.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(all)
-}
-
-pub(crate) fn forget(directory: &Path, name: &str) -> anyhow::Result<()> {
-    match fs::remove_file(record_path(directory, name)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-impl Record {
-    fn of_this_process(program: &Program) -> anyhow::Result<Self> {
-        let pid = rustix::process::getpid().as_raw_nonzero().get();
-        Ok(Self {
-            name: program.name.clone(),
-            pid,
-            start: Stat::of(pid)
-                .context("failed to read my own start time")?
-                .start,
-            boot: boot_id()?,
-            made_of: program.made_of.clone(),
-        })
-    }
-
-    pub(crate) fn is_alive(&self) -> bool {
-        boot_id().is_ok_and(|boot| boot == self.boot)
-            && Stat::of(self.pid).is_some_and(|stat| stat.start == self.start && !stat.ended)
-    }
-
-    /// Whether this is the program, running, made from the same things.
-    pub(crate) fn is_running(&self, program: &Program) -> bool {
-        self.name == program.name && self.made_of == program.made_of && self.is_alive()
-    }
-}
-
-pub(crate) fn read_record(directory: &Path, name: &str) -> anyhow::Result<Option<Record>> {
-    match fs::read_to_string(record_path(directory, name)) {
-        Ok(text) => Ok(Some(serde_json::from_str(&text)?)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// What `/proc/PID/stat` says, as far as it matters here.
-#[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    start: u64,
-    /// A zombie: it ended, and only its parent has not yet looked.
-    ended: bool,
-}
-
-impl Stat {
-    fn of(pid: i32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-    }
-
-    /// proc(5): the name, in parentheses, may hold anything; state is the first
-    /// field after it, the start time the twentieth.
-    fn parse(line: &str) -> Option<Self> {
-        let mut fields = line.rsplit_once(')')?.1.split_whitespace();
-        let state = fields.next()?;
-        let start = fields.nth(18)?.parse().ok()?;
-        Some(Self {
-            start,
-            ended: matches!(state, "Z" | "X"),
-        })
-    }
-}
-
-fn boot_id() -> anyhow::Result<String> {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    Ok(id.trim().to_owned())
-}
-
-fn record_path(directory: &Path, name: &str) -> PathBuf {
-    directory.join(format!("{name}.json"))
-}
-
-fn paths(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if !directory.exists() {
-        return Ok(Vec::new());
-    }
-    fs::read_dir(directory)?
-        .map(|entry| Ok(entry?.path()))
-        .collect()
-}
-
-pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let name = path
-        .file_name()
-        .context("a file has a name")?
-        .to_string_lossy();
-    ensure!(!name.is_empty(), "a file has a name");
-    let made = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    fs::write(&made, content).with_context(|| format!("failed to write {}", made.display()))?;
-    fs::rename(&made, path).with_context(|| format!("failed to write {}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn program() -> Program {
-        Program {
-            name: "one".to_owned(),
-            command: vec!["/bin/true".to_owned()],
-            made_of: "a".to_owned(),
-            netns: None,
-            cgroup: None,
-        }
-    }
-
-    #[test]
-    fn the_start_time_is_found_behind_a_name_with_parentheses() {
-        let line = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 999 1";
-        assert_eq!(
-            Stat::parse(line),
-            Some(Stat {
-                start: 4242,
-                ended: false
-            })
-        );
-    }
-
-    #[test]
-    fn a_zombie_has_ended() {
-        let line = "7 (a) Z 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 999 1";
-        assert_eq!(
-            Stat::parse(line),
-            Some(Stat {
-                start: 4242,
-                ended: true
-            })
-        );
-    }
-
-    #[test]
-    fn a_record_names_this_process_and_no_other_with_the_same_id() {
-        let mine = Record::of_this_process(&program()).unwrap();
-        assert!(mine.is_alive());
-        assert!(mine.is_running(&program()));
-        assert!(
-            !Record {
-                start: mine.start + 1,
-                ..mine.clone()
-            }
-            .is_alive()
-        );
-        assert!(
-            !Record {
-                boot: "another".to_owned(),
-                ..mine
-            }
-            .is_alive()
-        );
-    }
-
-    #[test]
-    fn a_program_made_from_other_things_is_not_the_running_one() {
-        let mine = Record::of_this_process(&program()).unwrap();
-        assert!(!mine.is_running(&Program {
-            made_of: "b".to_owned(),
-            ..program()
-        }));
-    }
 
     #[test]
     fn stopping_ends_the_recorded_process_and_spares_a_stranger_with_its_id() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        let start = Stat::of(pid).unwrap().start;
-        let record = Record {
-            name: "sleep".to_owned(),
-            pid,
-            start,
-            boot: boot_id().unwrap(),
-            made_of: String::new(),
-        };
-        stop(
-            &Record {
-                start: start + 1,
-                ..record.clone()
-            },
-            Duration::from_secs(1),
-        )
-        .unwrap();
+        let record = Record::of(pid, "sleep", "").unwrap();
+        stop(&record.of_another_process(), Duration::from_secs(1)).unwrap();
         assert!(
             child.try_wait().unwrap().is_none(),
             "the stranger was spared"

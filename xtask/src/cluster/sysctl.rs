@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::Layout;
-use super::process::write_atomically;
+use super::files::write_atomically;
 
 /// What `setupKernelTunables` of the kubelet writes.
 const SET_BY_KUBELET: [&str; 6] = [
