@@ -1,1 +1,30 @@
-//! See Cargo.toml.
+//! The Kubernetes side of the operator: observe, act, report.
+//!
+//! Data flows one way: watches fill the [caches](cache) and put the objects that a change concerns
+//! into [queues](queue); an [engine] a kind takes them from there, [observes](observe) their world
+//! from the caches, lets `orlop-plan` decide, [acts](act) and [reports](report).
+//!
+//! Nothing is decided here: an `if` on a spec belongs into `orlop-plan`.
+
+mod act;
+mod answer;
+mod args;
+mod cache;
+mod causes;
+mod client;
+mod engine;
+mod expectation;
+#[cfg(test)]
+mod fake;
+mod gauges;
+mod key;
+mod lease;
+mod metrics;
+mod observe;
+mod operator;
+mod primary;
+mod queue;
+mod report;
+
+pub use args::Args;
+pub use operator::Operator;

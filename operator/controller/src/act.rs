@@ -1,0 +1,479 @@
+//! Act: the planned writes, one after another; the first that fails stops the rest.
+//!
+//! Every write names the version it was planned from, so what has changed since is never
+//! overwritten: such a write is *stale*, which is no error, and the next pass plans anew.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy},
+    core::{ApiResource, GroupVersionKind, PartialObjectMeta},
+};
+use orlop_plan::{Failure, Kind, Object, ObjectName, Write, labels};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::{
+    answer::{Answer, classify},
+    cache::owner_uids,
+    client::{CallError, call},
+    key::ObjectKey,
+    metrics::{Metrics, WriteLabels},
+};
+
+/// For whom and as whom is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Author<'a> {
+    pub(crate) namespace: &'a str,
+    /// UID of the object that is reconciled.
+    pub(crate) uid: &'a str,
+    pub(crate) field_manager: &'static str,
+}
+
+/// What came of the writes.
+#[derive(Debug)]
+pub(crate) struct Acted {
+    /// What was changed, until the end or the failure.
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) end: End,
+}
+
+/// Why no more was written.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// All is written.
+    Complete,
+    /// The world has changed since it was observed.
+    Stale,
+    /// What a person must be told.
+    Failed(Failure),
+    /// The API server did not answer, or not sensibly.
+    Broken(Box<WriteError>),
+}
+
+/// A change that was made and that the caches will show in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Applied {
+        kind: Kind,
+        version: u64,
+    },
+    Deleted {
+        kind: Kind,
+        key: ObjectKey,
+        uid: String,
+    },
+}
+
+#[derive(Debug, Error)]
+pub(crate) enum WriteError {
+    #[error("failed to {operation} {target}")]
+    Call {
+        operation: &'static str,
+        target: ObjectName,
+        source: CallError,
+    },
+    #[error("failed to serialize {target}")]
+    Serialize {
+        target: ObjectName,
+        source: serde_json::Error,
+    },
+}
+
+/// Writes to the API server.
+#[derive(Clone)]
+pub(crate) struct Actor {
+    pub(crate) client: Client,
+    pub(crate) metrics: Metrics,
+}
+
+impl Actor {
+    pub(crate) async fn act(&self, author: Author<'_>, writes: Vec<Write>) -> Acted {
+        let mut effects = Vec::new();
+        for write in writes {
+            match self.write(author, write).await {
+                Ok(effect) => effects.extend(effect),
+                Err(end) => return Acted { effects, end },
+            }
+        }
+        Acted {
+            effects,
+            end: End::Complete,
+        }
+    }
+
+    /// The effect, if there was any.
+    async fn write(&self, author: Author<'_>, write: Write) -> Result<Option<Effect>, End> {
+        match write {
+            Write::Create(object) => self.create(author, object).await,
+            Write::Update {
+                object,
+                resource_version,
+            } => self.apply(author, object, Some(resource_version)).await,
+            Write::Delete {
+                name,
+                uid,
+                resource_version,
+            } => self.delete(author, name, uid, resource_version).await,
+        }
+    }
+
+    /// An object that was not observed may exist without our label: it is looked for first.
+    async fn create(&self, author: Author<'_>, object: Object) -> Result<Option<Effect>, End> {
+        let target = object.name();
+        let found = call(self.api(author, target.kind).get_metadata_opt(&target.name)).await;
+        match found.map_err(|source| ended("read", &target, source))? {
+            None => self.apply(author, object, None).await,
+            Some(found) if !is_ours(&found.metadata, author) => {
+                let owner = owner_name(&found.metadata);
+                Err(End::Failed(Failure::NameTaken { target, owner }))
+            }
+            // It is on its way out; once it is gone the caches tell, and it is made anew.
+            Some(found) if found.metadata.deletion_timestamp.is_some() => Err(End::Stale),
+            Some(found) => {
+                self.apply(author, object, found.metadata.resource_version)
+                    .await
+            }
+        }
+    }
+
+    /// Server-side apply. With a version it is forced, since every field in it is ours to decide,
+    /// and fails if the object has another version. Without one nobody's fields are taken: should
+    /// an object have come into being this very moment, it conflicts.
+    async fn apply(
+        &self,
+        author: Author<'_>,
+        object: Object,
+        version: Option<String>,
+    ) -> Result<Option<Effect>, End> {
+        let target = object.name();
+        let operation = if version.is_some() {
+            "update"
+        } else {
+            "create"
+        };
+        let mut body = object.to_value().map_err(|source| {
+            End::Broken(Box::new(WriteError::Serialize {
+                target: target.clone(),
+                source,
+            }))
+        })?;
+        let parameters = PatchParams {
+            force: version.is_some(),
+            ..PatchParams::apply(author.field_manager)
+        };
+        if let Some(version) = &version {
+            body["metadata"]["resourceVersion"] = Value::from(version.as_str());
+        }
+        let api = self.api(author, target.kind);
+        let patch = Patch::Apply(&body);
+        let applied: PartialObjectMeta<DynamicObject> =
+            call(api.patch_metadata(&target.name, &parameters, &patch))
+                .await
+                .map_err(|source| ended(operation, &target, source))?;
+        let now = applied.metadata.resource_version;
+        if now == version {
+            self.count(target.kind, "unchanged");
+            return Ok(None);
+        }
+        self.count(target.kind, operation);
+        Ok(now
+            .and_then(|version| version.parse().ok())
+            .map(|version| Effect::Applied {
+                kind: target.kind,
+                version,
+            }))
+    }
+
+    async fn delete(
+        &self,
+        author: Author<'_>,
+        target: ObjectName,
+        uid: String,
+        version: String,
+    ) -> Result<Option<Effect>, End> {
+        let parameters = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            preconditions: Some(Preconditions {
+                resource_version: Some(version),
+                uid: Some(uid.clone()),
+            }),
+            ..DeleteParams::default()
+        };
+        let deleted = call(
+            self.api(author, target.kind)
+                .delete(&target.name, &parameters),
+        )
+        .await;
+        if let Err(source) = deleted {
+            return match classify(source) {
+                Answer::NotFound(_) => Ok(None),
+                answer => Err(answered("delete", &target, answer)),
+            };
+        }
+        self.count(target.kind, "delete");
+        let key = ObjectKey {
+            namespace: author.namespace.to_owned(),
+            name: target.name,
+        };
+        Ok(Some(Effect::Deleted {
+            kind: target.kind,
+            key,
+            uid,
+        }))
+    }
+
+    fn api(&self, author: Author<'_>, kind: Kind) -> Api<DynamicObject> {
+        let (group, version) = kind
+            .api_version()
+            .split_once('/')
+            .unwrap_or(("", kind.api_version()));
+        let kind_of_object = GroupVersionKind::gvk(group, version, kind.as_str());
+        let resource = ApiResource::from_gvk_with_plural(&kind_of_object, kind.plural());
+        Api::namespaced_with(self.client.clone(), author.namespace, &resource)
+    }
+
+    fn count(&self, kind: Kind, operation: &'static str) {
+        let labels = WriteLabels {
+            kind: kind.as_str(),
+            operation,
+        };
+        self.metrics.writes.get_or_create(&labels).inc();
+    }
+}
+
+fn ended(operation: &'static str, target: &ObjectName, source: CallError) -> End {
+    answered(operation, target, classify(source))
+}
+
+fn answered(operation: &'static str, target: &ObjectName, answer: Answer) -> End {
+    let target = target.clone();
+    match answer {
+        Answer::Conflict => End::Stale,
+        Answer::Refused { message, .. } => End::Failed(Failure::Refused { target, message }),
+        Answer::NotFound(source) | Answer::Unclear(source) => {
+            End::Broken(Box::new(WriteError::Call {
+                operation,
+                target,
+                source,
+            }))
+        }
+    }
+}
+
+fn is_ours(metadata: &ObjectMeta, author: Author<'_>) -> bool {
+    owner_uids(metadata).any(|uid| uid == author.uid)
+}
+
+/// Who has an object that is not ours, as well as its metadata tells.
+fn owner_name(metadata: &ObjectMeta) -> String {
+    let label = |name: &str| metadata.labels.as_ref().and_then(|labels| labels.get(name));
+    let mut references = metadata.owner_references.iter().flatten();
+    if let Some(owner) = references.find(|reference| reference.controller == Some(true)) {
+        return format!("{}/{}", owner.kind, owner.name);
+    }
+    if let Some((kind, name)) = label(labels::OWNER_KIND).zip(label(labels::OWNER_NAME)) {
+        return format!("{kind}/{name}");
+    }
+    let manager = || {
+        let mut fields = metadata.managed_fields.iter().flatten();
+        fields.find_map(|fields| fields.manager.as_ref())
+    };
+    label(labels::MANAGED_BY)
+        .or_else(manager)
+        .map_or("somebody else".to_owned(), Clone::clone)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fake::{Reply, Script, failure, metadata};
+
+    const AUTHOR: Author<'_> = Author {
+        namespace: "harbour",
+        uid: "uid-1",
+        field_manager: "orlop-test",
+    };
+    const ROPE: &str = "/api/v1/namespaces/harbour/configmaps/rope";
+    const APPLY: &str = "/api/v1/namespaces/harbour/configmaps/rope?";
+
+    fn rope() -> Object {
+        let rope = json!({"metadata": {"namespace": "harbour", "name": "rope"}});
+        serde_json::from_value::<ConfigMap>(rope).unwrap().into()
+    }
+
+    fn update() -> Write {
+        Write::Update {
+            object: rope(),
+            resource_version: "5".to_owned(),
+        }
+    }
+
+    fn delete() -> Write {
+        let (uid, resource_version) = ("uid-2".to_owned(), "5".to_owned());
+        Write::Delete {
+            name: rope().name(),
+            uid,
+            resource_version,
+        }
+    }
+
+    async fn act(
+        writes: impl IntoIterator<Item = Write>,
+        replies: impl IntoIterator<Item = Reply>,
+    ) -> (Acted, Script) {
+        let script = Script::new(replies);
+        let actor = Actor {
+            client: script.client(),
+            metrics: Metrics::new(),
+        };
+        (
+            actor.act(AUTHOR, writes.into_iter().collect()).await,
+            script,
+        )
+    }
+
+    fn applied(version: u64) -> Effect {
+        Effect::Applied {
+            kind: Kind::ConfigMap,
+            version,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_exist_is_applied_without_force() {
+        let replies = [
+            failure(404, "none"),
+            metadata(&json!({"resourceVersion": "6"})),
+        ];
+        let (acted, script) = act([Write::Create(rope())], replies).await;
+        assert!(matches!(acted.end, End::Complete), "{acted:?}");
+        assert_eq!(acted.effects, [applied(6)]);
+        let lines = [
+            format!("GET {ROPE}"),
+            format!("PATCH {APPLY}&fieldManager=orlop-test"),
+        ];
+        assert_eq!(script.lines(), lines);
+        assert_eq!(
+            script.calls()[1].body["metadata"]["resourceVersion"],
+            Value::Null
+        );
+    }
+
+    #[tokio::test]
+    async fn what_exists_and_is_ours_is_taken_back_at_the_version_that_was_read() {
+        let owner = json!({
+            "apiVersion": "orlop.dev/v1alpha1", "kind": "AppService", "name": "mast",
+            "uid": "uid-1", "controller": true
+        });
+        let found = json!({"resourceVersion": "5", "ownerReferences": [owner]});
+        let replies = [metadata(&found), metadata(&json!({"resourceVersion": "6"}))];
+        let (acted, script) = act([Write::Create(rope())], replies).await;
+        assert!(matches!(acted.end, End::Complete), "{acted:?}");
+        let call = script.calls().pop().unwrap();
+        assert_eq!(
+            call.line,
+            format!("PATCH {APPLY}&force=true&fieldManager=orlop-test")
+        );
+        assert_eq!(call.body["metadata"]["resourceVersion"], "5");
+    }
+
+    #[tokio::test]
+    async fn what_belongs_to_somebody_else_is_never_written() {
+        let cases = [
+            (
+                json!({"labels": {labels::OWNER_KIND: "AppPlatform", labels::OWNER_NAME: "fleet",
+                labels::OWNER: "uid-9"}}),
+                "AppPlatform/fleet",
+            ),
+            (json!({"labels": {labels::MANAGED_BY: "Helm"}}), "Helm"),
+            (
+                json!({"managedFields": [{"manager": "kubectl"}]}),
+                "kubectl",
+            ),
+            (json!({}), "somebody else"),
+        ];
+        for (found, expected) in cases {
+            let writes = [Write::Create(rope()), delete()];
+            let (acted, script) = act(writes, [metadata(&found)]).await;
+            let End::Failed(Failure::NameTaken { target, owner }) = acted.end else {
+                panic!("{acted:?}");
+            };
+            assert_eq!((target, owner.as_str()), (rope().name(), expected));
+            assert_eq!(script.lines(), [format!("GET {ROPE}")]);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_update_names_its_version_and_a_conflict_stops_what_follows() {
+        let replies = [
+            metadata(&json!({"resourceVersion": "6"})),
+            failure(409, "changed"),
+        ];
+        let (acted, script) = act([update(), update(), delete()], replies).await;
+        assert!(matches!(acted.end, End::Stale), "{acted:?}");
+        assert_eq!(acted.effects, [applied(6)]);
+        for call in script.calls() {
+            assert_eq!(
+                call.line,
+                format!("PATCH {APPLY}&force=true&fieldManager=orlop-test")
+            );
+            assert_eq!(call.body["metadata"]["resourceVersion"], "5");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_update_that_changed_nothing_has_no_effect_to_wait_for() {
+        let (acted, _) = act([update()], [metadata(&json!({"resourceVersion": "5"}))]).await;
+        assert_eq!(acted.effects, []);
+    }
+
+    #[tokio::test]
+    async fn a_deletion_names_the_incarnation_and_its_version() {
+        let (acted, script) = act([delete()], [(200, json!({"kind": "Status"}))]).await;
+        let key = ObjectKey {
+            namespace: "harbour".to_owned(),
+            name: "rope".to_owned(),
+        };
+        let uid = "uid-2".to_owned();
+        assert_eq!(
+            acted.effects,
+            [Effect::Deleted {
+                kind: Kind::ConfigMap,
+                key,
+                uid
+            }]
+        );
+        let call = script.calls().pop().unwrap();
+        assert!(call.line.starts_with(&format!("DELETE {ROPE}")), "{call:?}");
+        assert_eq!(
+            call.body,
+            json!({
+                "propagationPolicy": "Background",
+                "preconditions": {"resourceVersion": "5", "uid": "uid-2"}
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_already_counts_as_deleted_and_a_conflict_as_stale() {
+        let (acted, _) = act([delete()], [failure(404, "none")]).await;
+        assert!(matches!(acted.end, End::Complete), "{acted:?}");
+        let (acted, _) = act([delete()], [failure(409, "changed")]).await;
+        assert!(matches!(acted.end, End::Stale), "{acted:?}");
+    }
+
+    #[tokio::test]
+    async fn what_the_server_refuses_is_told_and_what_it_cannot_answer_is_not() {
+        let (acted, _) = act([update()], [failure(422, "spec.x is wrong")]).await;
+        let End::Failed(Failure::Refused { message, .. }) = acted.end else {
+            panic!("{acted:?}")
+        };
+        assert_eq!(message, "spec.x is wrong");
+        let (acted, _) = act([update()], [failure(503, "busy")]).await;
+        assert!(matches!(acted.end, End::Broken(_)), "{acted:?}");
+    }
+}

@@ -1,0 +1,120 @@
+//! One pass over one object.
+
+use jiff::Timestamp;
+use orlop_plan::{Failure, Notice, NoticeLevel, Plan};
+
+use super::{Engine, Outcome};
+use crate::{
+    act::{Acted, Author, Effect, End},
+    expectation::Expectation,
+    key::ObjectKey,
+    observe::observe,
+    primary::Primary,
+    report::Reported,
+};
+
+impl<P: Primary> Engine<P> {
+    pub(super) async fn pass(&self, key: &ObjectKey) -> Outcome {
+        let caches = &self.shared.caches;
+        let object = P::store(caches).get(key);
+        // What is deleted takes its children along by their owner references.
+        let Some(object) = object.filter(|object| object.meta().deletion_timestamp.is_none())
+        else {
+            self.expectations().remove(key);
+            return Outcome::Settled;
+        };
+        if let Some(outcome) = self.lagging(key) {
+            return outcome;
+        }
+        let observed = observe(object.as_ref(), caches, &self.shared.actor.client).await;
+        let now = Timestamp::now();
+        let Plan {
+            writes,
+            status,
+            wake_at,
+            notices,
+        } = object.plan(&observed, &self.shared.settings, now);
+        let author = Author {
+            namespace: &key.namespace,
+            uid: object.meta().uid.as_deref().unwrap_or_default(),
+            field_manager: P::FIELD_MANAGER,
+        };
+        let Acted { effects, end } = self.shared.actor.act(author, writes).await;
+        let (status, notices, outcome) = match end {
+            End::Complete => (
+                status,
+                notices,
+                wake_at.map_or(Outcome::Settled, Outcome::WakeAt),
+            ),
+            End::Failed(failure) => {
+                let status = object.failed(status, &failure, now);
+                let notices = notice(object.as_ref(), &status, &failure)
+                    .into_iter()
+                    .collect();
+                (status, notices, Outcome::Hindered(failure))
+            }
+            End::Stale => return self.ended(key, effects, None, Outcome::Stale),
+            End::Broken(error) => {
+                return self.ended(key, effects, None, Outcome::Unwritten(error));
+            }
+        };
+        match self.shared.reporter.status(object.as_ref(), &status).await {
+            Reported::Unchanged => self.ended(key, effects, None, outcome),
+            Reported::Written(version) => {
+                self.shared.reporter.events(object.as_ref(), &notices).await;
+                self.ended(key, effects, version, outcome)
+            }
+            Reported::Stale => self.ended(key, effects, None, Outcome::Stale),
+            Reported::Failed(error) => self.ended(key, effects, None, Outcome::Unreported(error)),
+        }
+    }
+
+    /// Whether the caches do not yet show what the last pass wrote.
+    fn lagging(&self, key: &ObjectKey) -> Option<Outcome> {
+        let mut expectations = self.expectations();
+        let expectation = expectations.get(key)?;
+        if expectation.is_met::<P>(key, &self.shared.caches) {
+            expectations.remove(key);
+            return None;
+        }
+        Some(Outcome::Lagging {
+            until: expectation.until,
+        })
+    }
+
+    fn ended(
+        &self,
+        key: &ObjectKey,
+        effects: Vec<Effect>,
+        status: Option<u64>,
+        outcome: Outcome,
+    ) -> Outcome {
+        if !effects.is_empty() || status.is_some() {
+            tracing::info!(?effects, status, "reconciled");
+        }
+        if let Some(expectation) = Expectation::new(effects, status) {
+            self.expectations().insert(key.clone(), expectation);
+        }
+        outcome
+    }
+}
+
+/// What is told of a failure when it is not yet known. The plan's own notices are of a state that
+/// was not reached.
+fn notice<P: Primary>(object: &P, status: &P::Status, failure: &Failure) -> Option<Notice> {
+    let before = object
+        .recorded_status()
+        .and_then(P::ready)
+        .map(|ready| ready.reason.as_str());
+    let after = P::ready(status)?;
+    let reason = match failure {
+        Failure::NameTaken { .. } => orlop_crds::Reason::NameTaken,
+        Failure::Refused { .. } => orlop_crds::Reason::ApplyFailed,
+    };
+    (before != Some(after.reason.as_str())).then(|| Notice {
+        level: NoticeLevel::Warning,
+        reason,
+        action: "Apply",
+        message: after.message.clone(),
+    })
+}

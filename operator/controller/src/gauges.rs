@@ -1,0 +1,102 @@
+//! Gauges that are read off when somebody asks.
+
+use std::{
+    fmt::{self, Debug},
+    sync::Arc,
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet},
+    metrics::MetricType,
+};
+
+use crate::{
+    cache::{Caches, Queues},
+    metrics::{KindLabel, QueueLabels},
+    primary::{Primary, PrimaryKind},
+    queue::Snapshot,
+};
+
+/// Depth and ages of the queues, and how many objects there are and are ready.
+#[derive(Debug)]
+pub(crate) struct Gauges {
+    pub(crate) caches: Arc<Caches>,
+    pub(crate) queues: Arc<Queues>,
+}
+
+impl Collector for Gauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let snapshots = PrimaryKind::ALL.map(|kind| {
+            (
+                QueueLabels::new(kind.controller()),
+                self.queues.of(kind).snapshot(),
+            )
+        });
+        let mut queue = |name: &str, help: &str, value: fn(&Snapshot) -> f64| {
+            family(
+                &mut encoder,
+                name,
+                help,
+                snapshots.map(|(labels, it)| (labels, value(&it))),
+            )
+        };
+        queue("workqueue_depth", "Objects that wait for a pass", |it| {
+            count(it.depth)
+        })?;
+        queue(
+            "workqueue_unfinished_work_seconds",
+            "Age of all passes under way together",
+            |it| it.unfinished.as_secs_f64(),
+        )?;
+        queue(
+            "workqueue_longest_running_processor_seconds",
+            "Age of the oldest pass under way",
+            |it| it.longest.as_secs_f64(),
+        )?;
+        let objects = [
+            self.counts::<orlop_crds::AppPlatform>(),
+            self.counts::<orlop_crds::AppService>(),
+        ];
+        let all = objects.clone().map(|(kind, all, _)| (kind, all));
+        family(&mut encoder, "orlop_objects", "Objects that exist", all)?;
+        let ready = objects.map(|(kind, _, ready)| (kind, ready));
+        family(
+            &mut encoder,
+            "orlop_object_ready",
+            "Objects that are ready",
+            ready,
+        )
+    }
+}
+
+impl Gauges {
+    fn counts<P: Primary>(&self) -> (KindLabel, f64, f64) {
+        let store = P::store(&self.caches);
+        let label = KindLabel {
+            kind: P::KIND.as_str().to_owned(),
+        };
+        (
+            label,
+            count(store.count(|_| true)),
+            count(store.count(P::is_ready)),
+        )
+    }
+}
+
+fn family<L: EncodeLabelSet, V: EncodeGaugeValue + Debug>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (L, V)>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in values {
+        family.encode_family(&labels)?.encode_gauge(&value)?;
+    }
+    Ok(())
+}
+
+fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}
