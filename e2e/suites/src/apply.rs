@@ -45,36 +45,48 @@ pub fn fixture(name: &str) -> Result<Value> {
 /// # Errors
 /// When it does not.
 pub fn with(mut object: Value, pointer: &str, value: Value) -> Result<Value> {
-    let (parent, field) = pointer.rsplit_once('/').context("a pointer begins with '/'")?;
+    let (parent, field) = pointer
+        .rsplit_once('/')
+        .context("a pointer begins with '/'")?;
     let missing = || format!("{parent} is not in the object");
     match object.pointer_mut(parent).with_context(missing)? {
         Value::Object(fields) => {
             fields.insert(field.to_owned(), value);
         }
-        Value::Array(items) => *items.get_mut(field.parse::<usize>()?).with_context(missing)? = value,
+        Value::Array(items) => {
+            *items
+                .get_mut(field.parse::<usize>()?)
+                .with_context(missing)? = value
+        }
         _ => anyhow::bail!(missing()),
     }
     Ok(object)
 }
 
 impl TestNamespace {
+    /// Where objects of this one's kind live, and the object itself.
+    ///
+    /// # Errors
+    /// When the API server does not know its kind.
+    pub async fn api_of(&self, object: &Value) -> Result<(Api<DynamicObject>, DynamicObject)> {
+        let parsed: DynamicObject = serde_json::from_value(object.clone())?;
+        let types = parsed.types.as_ref().context("an object names its kind")?;
+        let kind = GroupVersionKind::try_from(types)?;
+        let (resource, _) = discovery::pinned_kind(&self.client(), &kind).await?;
+        let api = Api::namespaced_with(self.client(), self.name(), &resource);
+        Ok((api, parsed))
+    }
+
     /// Server-side apply of one object, as a developer.
     ///
     /// # Errors
     /// When the API server refuses it.
     pub async fn apply(&self, object: &Value) -> Result<DynamicObject> {
-        let parsed: DynamicObject = serde_json::from_value(object.clone())?;
-        let types = parsed.types.as_ref().context("an object names its kind")?;
-        let kind = GroupVersionKind::try_from(types)?;
-        let (resource, _) = discovery::pinned_kind(&self.client(), &kind).await?;
+        let (api, parsed) = self.api_of(object).await?;
         let name = parsed.name_any();
-        Api::<DynamicObject>::namespaced_with(self.client(), self.name(), &resource)
-            .patch(
-                &name,
-                &PatchParams::apply(DEVELOPER).force(),
-                &Patch::Apply(object),
-            )
+        let parameters = PatchParams::apply(DEVELOPER).force();
+        api.patch(&name, &parameters, &Patch::Apply(object))
             .await
-            .with_context(|| format!("failed to apply {} {name}", kind.kind))
+            .with_context(|| format!("failed to apply {name}"))
     }
 }

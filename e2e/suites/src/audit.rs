@@ -39,9 +39,8 @@ impl AuditLog {
     /// When the log cannot be read or a line is not what the API server writes.
     pub async fn writes_by(&self, user: &str, since: Timestamp) -> Result<Vec<Write>> {
         let open = tokio::fs::File::open(&self.file).await;
-        let mut file = open.with_context(|| {
-            format!("failed to open the audit log {}", self.file.display())
-        })?;
+        let mut file =
+            open.with_context(|| format!("failed to open the audit log {}", self.file.display()))?;
         let length = file.metadata().await?.len();
         // Enough for an hour of suites; older lines are of no interest to any test.
         let skipped = length.saturating_sub(256 << 20);
@@ -110,7 +109,10 @@ impl From<Event> for Write {
             subresource: object.subresource,
             namespace: object.namespace,
             name: object.name,
-            code: event.response_status.and_then(|status| status.code).unwrap_or(0),
+            code: event
+                .response_status
+                .and_then(|status| status.code)
+                .unwrap_or(0),
         }
     }
 }
@@ -124,7 +126,13 @@ mod tests {
         let line = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"6","stage":"ResponseComplete","requestURI":"/apis/apps/v1/namespaces/quay/deployments/winch?fieldManager=x","verb":"patch","user":{"username":"system:serviceaccount:dock:crane","groups":["system:authenticated"]},"userAgent":"crane","objectRef":{"resource":"deployments","namespace":"quay","name":"winch","apiGroup":"apps","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":200},"requestReceivedTimestamp":"2026-11-22T12:00:00.123456Z","stageTimestamp":"2026-11-22T12:00:00.2Z"}"#;
         let write = Write::from(serde_json::from_str::<Event>(line).unwrap());
         assert_eq!(write.user, "system:serviceaccount:dock:crane");
-        assert_eq!((write.verb.as_str(), write.resource.as_str(), write.code), ("patch", "deployments", 200));
-        assert_eq!((write.namespace.as_str(), write.name.as_str()), ("quay", "winch"));
+        assert_eq!(
+            (write.verb.as_str(), write.resource.as_str(), write.code),
+            ("patch", "deployments", 200)
+        );
+        assert_eq!(
+            (write.namespace.as_str(), write.name.as_str()),
+            ("quay", "winch")
+        );
     }
 }

@@ -18,7 +18,7 @@ use crate::audit::AuditLog;
 /// Names the kubeconfig of the cluster under test.
 const KUBECONFIG: &str = "ORLOP_KUBECONFIG";
 /// No program takes longer than this, a hung one fails its test.
-const PROGRAM_TIMEOUT: Duration = Duration::from_secs(60);
+const PROGRAM_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The cluster that `cargo xtask up` started.
 #[derive(Clone)]
@@ -136,7 +136,10 @@ fn built(name: &str) -> Result<PathBuf> {
     let directory = test.parent().and_then(Path::parent);
     let program = directory.context("a test binary lies in deps/")?.join(name);
     if !program.exists() {
-        bail!("{} is not built; run `cargo build` first", program.display());
+        bail!(
+            "{} is not built; run `cargo build` first",
+            program.display()
+        );
     }
     Ok(program)
 }

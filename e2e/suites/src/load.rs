@@ -114,13 +114,21 @@ impl fmt::Display for Report {
                 Ok(status) => format!("status {status}"),
                 Err(error) => error.clone(),
             };
-            let kind = if outcome.kept { format!("{kind} (kept connection)") } else { kind };
+            let kind = if outcome.kept {
+                format!("{kind} (kept connection)")
+            } else {
+                kind
+            };
             kinds.entry(kind).or_default().push(outcome.at);
         }
         for (kind, times) in kinds {
-            let first = times.iter().min().copied().unwrap_or_default();
-            let last = times.iter().max().copied().unwrap_or_default();
-            write!(f, "\n  {} x {kind}, due {first:.1?} to {last:.1?}", times.len())?;
+            let from = times.iter().min().copied().unwrap_or_default();
+            let to = times.iter().max().copied().unwrap_or_default();
+            write!(
+                f,
+                "\n  {} x {kind}, due {from:.1?} to {to:.1?}",
+                times.len()
+            )?;
         }
         Ok(())
     }
@@ -172,7 +180,11 @@ impl Client {
                 answer.header("x-pod").to_owned(),
             ),
             Ok(Err(error)) => (Err(format!("{error:#}")), String::new(), String::new()),
-            Err(_) => (Err(format!("no answer within {LOST_AFTER:?}")), String::new(), String::new()),
+            Err(_) => (
+                Err(format!("no answer within {LOST_AFTER:?}")),
+                String::new(),
+                String::new(),
+            ),
         };
         Outcome {
             at: due.saturating_duration_since(self.began),

@@ -107,16 +107,36 @@ impl TestNamespace {
     /// Prints what a person would look at first.
     async fn describe(&self) {
         let list = ListParams::default();
-        for platform in self.api::<AppPlatform>().list(&list).await.into_iter().flatten() {
-            println!("AppPlatform {}: {:?}", platform.name_any(), verdict(&platform));
+        for platform in self
+            .api::<AppPlatform>()
+            .list(&list)
+            .await
+            .into_iter()
+            .flatten()
+        {
+            println!(
+                "AppPlatform {}: {:?}",
+                platform.name_any(),
+                verdict(&platform)
+            );
         }
-        for service in self.api::<AppService>().list(&list).await.into_iter().flatten() {
+        for service in self
+            .api::<AppService>()
+            .list(&list)
+            .await
+            .into_iter()
+            .flatten()
+        {
             let status = service.status.as_ref();
             let conditions = status.map(|status| &status.conditions);
             println!("AppService {}: {conditions:?}", service.name_any());
         }
         for pod in self.api::<Pod>().list(&list).await.into_iter().flatten() {
-            println!("Pod {}: {:?}", pod.name_any(), pod.status.and_then(|status| status.phase));
+            println!(
+                "Pod {}: {:?}",
+                pod.name_any(),
+                pod.status.and_then(|status| status.phase)
+            );
         }
     }
 }

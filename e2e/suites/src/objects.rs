@@ -93,7 +93,14 @@ pub fn normalised(object: &DynamicObject) -> Result<Value> {
     for field in ["clusterIP", "clusterIPs"] {
         remove(&mut value, &["spec", field]);
     }
-    remove(&mut value, &["metadata", "annotations", "deployment.kubernetes.io/revision"]);
+    remove(
+        &mut value,
+        &[
+            "metadata",
+            "annotations",
+            "deployment.kubernetes.io/revision",
+        ],
+    );
     Ok(value)
 }
 

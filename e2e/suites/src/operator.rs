@@ -17,7 +17,7 @@ pub const OPERATOR_NAMESPACE: &str = "orlop-system";
 const PODS: &str = "app.kubernetes.io/name=orlop-operator";
 const METRICS_PORT: u16 = 8080;
 /// A restart of the container, the caches, and a Lease that has to run out first (15 s).
-const LEADS_WITHIN: Duration = Duration::from_secs(60);
+const LEADS_WITHIN: Duration = Duration::from_mins(1);
 
 /// The one operator of the cluster.
 #[derive(Clone)]
@@ -47,8 +47,12 @@ impl Operator {
     /// When it does not run.
     pub async fn user(&self) -> Result<String> {
         let spec = self.pod().await?.spec.context("a pod has a spec")?;
-        let account = spec.service_account_name.context("the operator has an account")?;
-        Ok(format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{account}"))
+        let account = spec
+            .service_account_name
+            .context("the operator has an account")?;
+        Ok(format!(
+            "system:serviceaccount:{OPERATOR_NAMESPACE}:{account}"
+        ))
     }
 
     /// # Errors
@@ -56,8 +60,16 @@ impl Operator {
     pub async fn metrics(&self) -> Result<Metrics> {
         let status = self.pod().await?.status.context("the pod has no status")?;
         let ip = status.pod_ip.context("the pod has no address")?;
-        let answer = get((ip.parse::<std::net::IpAddr>()?, METRICS_PORT).into(), "/metrics").await?;
-        ensure!(answer.status.is_success(), "the operator answers {}", answer.status);
+        let answer = get(
+            (ip.parse::<std::net::IpAddr>()?, METRICS_PORT).into(),
+            "/metrics",
+        )
+        .await?;
+        ensure!(
+            answer.status.is_success(),
+            "the operator answers {}",
+            answer.status
+        );
         Ok(Metrics::parse(answer.body))
     }
 
@@ -90,10 +102,17 @@ impl Operator {
     pub async fn restart(&self) -> Result<()> {
         let old = self.pod().await?.name_any();
         self.pods.delete(&old, &DeleteParams::default()).await?;
-        eventually(LEADS_WITHIN, "another pod of the operator runs", async || {
-            ensure!(self.pod().await?.name_any() != old, "{old} is still the one");
-            Ok(())
-        })
+        eventually(
+            LEADS_WITHIN,
+            "another pod of the operator runs",
+            async || {
+                ensure!(
+                    self.pod().await?.name_any() != old,
+                    "{old} is still the one"
+                );
+                Ok(())
+            },
+        )
         .await?;
         self.leads().await
     }
@@ -132,7 +151,12 @@ impl Operator {
             .container_statuses
             .into_iter()
             .flatten()
-            .find(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()))
+            .find(|container| {
+                container
+                    .state
+                    .as_ref()
+                    .is_some_and(|state| state.running.is_some())
+            })
             .and_then(|container| container.container_id)
             .context("the operator's container does not run")?;
         let id = container.rsplit('/').next().unwrap_or(&container);

@@ -1,0 +1,7 @@
+//! What users see, side by side on one cluster: each story in a namespace of its own.
+
+mod edits;
+mod faults;
+mod hello;
+mod repair;
+mod rest;
