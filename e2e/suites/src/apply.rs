@@ -54,9 +54,8 @@ pub fn with(mut object: Value, pointer: &str, value: Value) -> Result<Value> {
             fields.insert(field.to_owned(), value);
         }
         Value::Array(items) => {
-            *items
-                .get_mut(field.parse::<usize>()?)
-                .with_context(missing)? = value
+            let item = items.get_mut(field.parse::<usize>()?);
+            *item.with_context(missing)? = value;
         }
         _ => anyhow::bail!(missing()),
     }

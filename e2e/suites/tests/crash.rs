@@ -25,12 +25,12 @@ const READY_WITHIN: Duration = Duration::from_mins(3);
 const LIVES: [Duration; 8] = [
     Duration::from_millis(30),
     Duration::from_millis(400),
-    Duration::from_millis(2000),
+    Duration::from_secs(2),
     Duration::from_millis(100),
-    Duration::from_millis(4000),
+    Duration::from_secs(4),
     Duration::from_millis(800),
     Duration::from_millis(250),
-    Duration::from_millis(3000),
+    Duration::from_secs(3),
 ];
 const REQUESTS_PER_SECOND: u32 = 40;
 const REVISION: &str = "orlop.dev/revision";
@@ -127,7 +127,7 @@ async fn kill_during(operator: &Operator, work: impl Future<Output = Result<()>>
             operator.kill().await?;
             kills += 1;
         }
-        Ok(())
+        Ok::<(), anyhow::Error>(())
     };
     tokio::select! {
         done = work => done?,

@@ -23,7 +23,7 @@ async fn at_rest_the_operator_writes_nothing_but_its_lease() -> Result<()> {
         let operator = Operator::of(&namespace.cluster);
         let user = operator.user().await?;
         namespace.apply(&fixture("harbour")?).await?;
-        ready(namespace, "harbour", Duration::from_secs(120)).await?;
+        ready(namespace, "harbour", Duration::from_mins(2)).await?;
         settled(namespace, &user).await?;
 
         let began = Timestamp::now();
