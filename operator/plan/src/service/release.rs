@@ -16,14 +16,14 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use orlop_crds::{
     Duration,
     app_service::{ReleasePhase, ReleaseStatus},
 };
 
-use crate::{condition::whole_second, revision::Revision};
+use crate::revision::Revision;
 
 /// What the spec asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -210,7 +210,8 @@ impl Release {
     }
 
     /// What this phase asks for.
-    fn decide(self, wanted: &Wanted, now: Timestamp) -> Decision {
+    fn decide(mut self, wanted: &Wanted, now: Timestamp) -> Decision {
+        self.since = whole_second_from(self.since);
         let select = match self.phase {
             ReleasePhase::Starting => &self.from,
             ReleasePhase::Switching | ReleasePhase::Draining => &self.to,
@@ -250,9 +251,19 @@ impl Release {
             from: from.to_string(),
             to: to.to_string(),
             from_replicas,
-            since: Time(whole_second(since)),
+            since: Time(since),
         }
     }
+}
+
+/// API times carry whole seconds. Rounding down would end a drain before its time.
+fn whole_second_from(time: Timestamp) -> Timestamp {
+    time.round(
+        TimestampRound::new()
+            .smallest(Unit::Second)
+            .mode(RoundMode::Ceil),
+    )
+    .unwrap_or(time)
 }
 
 fn known_release(memory: &Memory) -> Option<Release> {
