@@ -1,5 +1,7 @@
 //! What is told of an application: each component, and the worst cause first.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use orlop_crds::{
@@ -9,10 +11,11 @@ use orlop_crds::{
 
 use super::{EDGE, edge, validate::ValidatedPlatform};
 use crate::{
-    Failure, Kind, Observed, Plan,
+    Failure, Kind, ObjectName, Observed, Plan, Write,
     cause::{self, Cause},
     condition::{self, conditions, summary},
     difference::Writes,
+    prune,
     service::{Invalid, host},
 };
 
@@ -27,16 +30,17 @@ pub(super) fn report(
     pruning: Vec<PruneRecord>,
     now: Timestamp,
 ) -> Plan<AppPlatformStatus> {
+    let pending: BTreeSet<ObjectName> = written.writes.iter().map(Write::target).collect();
     let mut components: Vec<_> = platform
         .services
         .iter()
-        .map(|service| of_service(platform, &service.name, observed))
+        .map(|service| of_service(platform, &service.name, observed, &pending))
         .collect();
     components.extend(
         platform
             .edge
             .as_ref()
-            .map(|edge| of_edge(platform, edge, observed)),
+            .map(|edge| of_edge(platform, edge, observed, &pending)),
     );
     let (reason, message) = match &written.error {
         Some(error) => (Reason::InvalidSpec, error.to_string()),
@@ -99,13 +103,15 @@ fn of_service(
     platform: &ValidatedPlatform,
     component: &str,
     observed: &Observed,
+    pending: &BTreeSet<ObjectName>,
 ) -> ComponentStatus {
     let name = platform.object_name(component);
     let child = observed
         .app_service_children()
         .find(|child| child.metadata.name.as_deref() == Some(name.as_str()));
     let status = child.and_then(|child| child.status.as_ref());
-    let (reason, message) = told(component, &name, child);
+    let is_pending = pending.contains(&prune::name(Kind::AppService, &name));
+    let (reason, message) = told(component, &name, child, is_pending);
     ComponentStatus {
         name: component.to_owned(),
         kind: Kind::AppService.as_str().to_owned(),
@@ -119,7 +125,12 @@ fn of_service(
 }
 
 /// The child's own words, once they speak of its present spec.
-fn told(component: &str, name: &str, child: Option<&AppService>) -> (Reason, String) {
+fn told(
+    component: &str,
+    name: &str,
+    child: Option<&AppService>,
+    is_pending: bool,
+) -> (Reason, String) {
     let progressing = |words: &str| {
         (
             Reason::Progressing,
@@ -129,6 +140,9 @@ fn told(component: &str, name: &str, child: Option<&AppService>) -> (Reason, Str
     let Some(child) = child else {
         return progressing("is being created");
     };
+    if is_pending {
+        return progressing("its new spec is being applied");
+    }
     let Some(status) = &child.status else {
         return progressing("is being started");
     };
@@ -151,8 +165,13 @@ fn of_edge(
     platform: &ValidatedPlatform,
     edge: &orlop_crds::app_platform::Edge,
     observed: &Observed,
+    pending: &BTreeSet<ObjectName>,
 ) -> ComponentStatus {
     let name = edge::name(platform);
+    // What is about to be written is not what the Deployment's status speaks of.
+    let is_pending = [Kind::ConfigMap, Kind::Deployment, Kind::Service]
+        .iter()
+        .any(|kind| pending.contains(&prune::name(*kind, &name)));
     let deployment = observed.deployment(&name);
     let status = deployment.and_then(|deployment| deployment.status.as_ref());
     let current = status.and_then(|status| status.observed_generation)
@@ -161,8 +180,13 @@ fn of_edge(
     let ready = count(status.and_then(|status| status.ready_replicas));
     let updated = count(status.and_then(|status| status.updated_replicas));
     let wanted = edge.replicas();
-    let Cause { reason, message } = if deployment.is_some() && ready >= wanted && updated >= wanted
-    {
+    let complete = deployment.is_some() && ready >= wanted && updated >= wanted;
+    let Cause { reason, message } = if complete && is_pending {
+        Cause {
+            reason: Reason::Progressing,
+            message: "its new configuration is being applied".to_owned(),
+        }
+    } else if complete {
         Cause {
             reason: Reason::Available,
             message: String::new(),
