@@ -1,0 +1,20 @@
+//! The simulator: the real plans run against a simulated Kubernetes in which anything may go wrong
+//! at any write. Everything follows from one number, so a run that breaks a rule can be repeated:
+//! `ORLOP_SIM_SEED=<seed> cargo test -p orlop-plan --test simulator`.
+
+// Outside of functions marked as tests, clippy does not know that this is one.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+
+mod cluster;
+mod declare;
+mod ending;
+mod exhaustive;
+mod faults;
+mod invariants;
+mod merge;
+mod operator;
+mod report;
+mod seed;
+mod simulation;
+mod snapshot;
+mod world;
