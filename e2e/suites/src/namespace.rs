@@ -68,6 +68,15 @@ impl TestNamespace {
         Ok(Self { cluster, name })
     }
 
+    /// A namespace that is not the test's own: to be looked at and left as it is.
+    #[must_use]
+    pub fn existing(cluster: Cluster, name: &str) -> Self {
+        Self {
+            cluster,
+            name: name.to_owned(),
+        }
+    }
+
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

@@ -18,6 +18,8 @@ const PODS: &str = "app.kubernetes.io/name=orlop-operator";
 const METRICS_PORT: u16 = 8080;
 /// A restart of the container, the caches, and a Lease that has to run out first (15 s).
 const LEADS_WITHIN: Duration = Duration::from_mins(1);
+/// From a container's start to its name in the pod's status.
+const STATUS_WITHIN: Duration = Duration::from_secs(20);
 
 /// The one operator of the cluster.
 #[derive(Clone)]
@@ -91,8 +93,15 @@ impl Operator {
     /// # Errors
     /// When there is none.
     pub async fn kill(&self) -> Result<()> {
-        let pid = self.pid().await?;
-        kill_process(pid, Signal::KILL).context("failed to kill the operator")
+        // The pod's status names a restarted container later than the container answers.
+        eventually(
+            STATUS_WITHIN,
+            "the operator's process is found",
+            async || {
+                kill_process(self.pid().await?, Signal::KILL).context("failed to kill the operator")
+            },
+        )
+        .await
     }
 
     /// Stops it in an orderly way and waits until its successor acts.

@@ -6,11 +6,27 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, ResourceExt as _, api::ListParams};
 use orlop_suites::{
-    TestNamespace, documents, edge_address, eventually, get, in_namespace, made, normalised, ready,
+    Cluster, TestNamespace, documents, edge_address, eventually, get, in_namespace, made,
+    normalised, ready,
 };
 
 const READY_WITHIN: Duration = Duration::from_mins(2);
 const ZONE: &str = "topology.kubernetes.io/zone";
+
+#[tokio::test]
+async fn what_up_installed_answers_through_its_edge() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let namespace = TestNamespace::existing(cluster, "default");
+    ready(&namespace, "hello", READY_WITHIN).await?;
+    let answer = get(edge_address(&namespace, "hello").await?, "/").await?;
+    ensure!(answer.status == 200, "{} {}", answer.status, answer.body);
+    ensure!(
+        answer.body.contains("<h1>hello</h1>"),
+        "not the page: {}",
+        answer.body
+    );
+    Ok(())
+}
 
 #[tokio::test]
 async fn the_first_example_answers_through_its_edge_from_three_zones() -> Result<()> {
