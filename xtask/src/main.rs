@@ -8,8 +8,11 @@ mod generate;
 mod images;
 mod install;
 mod kubectl;
+mod lint;
 mod progress;
+mod stages;
 mod target;
+mod test;
 mod up;
 mod workspace;
 mod zone;
@@ -37,6 +40,10 @@ enum Verb {
     Down(down::Args),
     /// Write every generated file: definitions, reference
     Gen(generate::Args),
+    /// Run the tests: all, or those that need no cluster, or those that do
+    Test(test::Args),
+    /// Judge format, lints, dependencies, crate boundaries and chart
+    Lint(lint::Args),
     /// Run kubectl against the local Kubernetes
     Kubectl(kubectl::Args),
     /// Cut, heal or kill a zone of the local Kubernetes
@@ -52,6 +59,8 @@ fn main() -> ExitCode {
         Verb::Up(args) => up::run(&args),
         Verb::Down(args) => down::run(&args),
         Verb::Gen(args) => generate::run(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Lint(args) => lint::run(&args),
         Verb::Kubectl(args) => kubectl::run(&args),
         Verb::Zone(args) => zone::run(&args),
         Verb::Launch(args) => cluster::launch(&args),

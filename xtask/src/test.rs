@@ -1,0 +1,94 @@
+//! `cargo xtask test [unit|cluster]`: everything that proves itself by running.
+
+use std::env;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use crate::command;
+use crate::stages::Stages;
+use crate::workspace;
+
+/// One stage, with all that it builds, on two cores.
+const LIMIT: Duration = Duration::from_mins(40);
+/// Live tests that run side by side: they mostly wait for pods.
+const LIVE_TESTS_AT_ONCE: &str = "--test-threads=4";
+const SUITES: &str = "orlop-suites";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only these; everything when left out
+    part: Option<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// What needs no cluster
+    Unit,
+    /// The suites against the local Kubernetes, which is started first
+    Cluster,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let root = workspace::root();
+    let wanted = |part| args.part.is_none_or(|only| only == part);
+    let mut stages = Stages::new();
+    if wanted(Part::Unit) {
+        stages.run_loud("unit tests", || {
+            let tests = ["test", "--locked", "--workspace", "--exclude", SUITES];
+            finish(cargo(&root).args(tests))
+        });
+    }
+    if wanted(Part::Cluster) {
+        // The suites call both as a person does.
+        let built = stages.run_loud("programs", || {
+            let programs = ["build", "--locked", "-p", "orlop-cli", "-p", "xtask"];
+            finish(cargo(&root).args(programs))
+        });
+        let up = built
+            && stages.run_loud("cluster up", || {
+                let verbs = env::current_exe().context("failed to find this program")?;
+                finish(Command::new(verbs).arg("up").current_dir(&root))
+            });
+        if up {
+            stages.run_loud("cluster suites", || {
+                let tests = ["test", "--locked", "-p", SUITES, "--", LIVE_TESTS_AT_ONCE];
+                let kubeconfig = root.join("target/cluster/kubeconfig");
+                finish(cargo(&root).args(tests).env("ORLOP_KUBECONFIG", kubeconfig))
+            });
+        }
+    }
+    stages.finish()
+}
+
+fn cargo(root: &Path) -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(root);
+    cargo
+}
+
+/// Runs to the end; what it prints is seen at once.
+fn finish(command: &mut Command) -> anyhow::Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("failed to start {name}"))?;
+    let ended = command::wait_until("the end of this stage", LIMIT, || {
+        Ok(child.try_wait()?.is_some())
+    });
+    if ended.is_err() {
+        stop(&mut child)?;
+    }
+    ended?;
+    let status = child.wait()?;
+    ensure!(status.success(), "{name} ended with {status}");
+    Ok(())
+}
+
+fn stop(child: &mut Child) -> anyhow::Result<()> {
+    child.kill().context("failed to end a stage that is late")?;
+    child.wait()?;
+    Ok(())
+}
