@@ -25,7 +25,9 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Author<'a> {
     pub(crate) namespace: &'a str,
-    /// UID of the object that is reconciled.
+    /// Kind, name and UID of the object that is reconciled.
+    pub(crate) kind: &'static str,
+    pub(crate) name: &'a str,
     pub(crate) uid: &'a str,
     pub(crate) field_manager: &'static str,
 }
@@ -124,11 +126,12 @@ impl Actor {
         let found = call(self.api(author, target.kind).get_metadata_opt(&target.name)).await;
         match found.map_err(|source| ended("read", &target, source))? {
             None => self.apply(author, object, None).await,
+            // It is on its way out; once it is gone the caches tell, and it is made anew.
+            Some(found) if is_of_predecessor(&found.metadata, author) => Err(End::Stale),
             Some(found) if !is_ours(&found.metadata, author) => {
                 let owner = owner_name(&found.metadata);
                 Err(End::Failed(Failure::NameTaken { target, owner }))
             }
-            // It is on its way out; once it is gone the caches tell, and it is made anew.
             Some(found) if found.metadata.deletion_timestamp.is_some() => Err(End::Stale),
             Some(found) => {
                 self.apply(author, object, found.metadata.resource_version)
@@ -265,6 +268,16 @@ fn is_ours(metadata: &ObjectMeta, author: Author<'_>) -> bool {
     owner_uids(metadata).any(|uid| uid == author.uid)
 }
 
+/// Whether it belongs to an object of the same kind and name that was deleted: it goes the same way.
+fn is_of_predecessor(metadata: &ObjectMeta, author: Author<'_>) -> bool {
+    let mut references = metadata.owner_references.iter().flatten();
+    references.any(|reference| {
+        reference.controller == Some(true)
+            && (reference.kind.as_str(), reference.name.as_str()) == (author.kind, author.name)
+            && reference.uid != author.uid
+    })
+}
+
 /// Who has an object that is not ours, as well as its metadata tells.
 fn owner_name(metadata: &ObjectMeta) -> String {
     let label = |name: &str| metadata.labels.as_ref().and_then(|labels| labels.get(name));
@@ -294,6 +307,8 @@ mod tests {
 
     const AUTHOR: Author<'_> = Author {
         namespace: "harbour",
+        kind: "AppService",
+        name: "mast",
         uid: "uid-1",
         field_manager: "orlop-test",
     };
@@ -405,6 +420,18 @@ mod tests {
             assert_eq!((target, owner.as_str()), (rope().name(), expected));
             assert_eq!(script.lines(), [format!("GET {ROPE}")]);
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_deleted_namesake_left_behind_is_waited_for() {
+        let owner = json!({
+            "apiVersion": "orlop.dev/v1alpha1", "kind": "AppService", "name": "mast",
+            "uid": "uid-0", "controller": true
+        });
+        let found = metadata(&json!({"resourceVersion": "5", "ownerReferences": [owner]}));
+        let (acted, script) = act([Write::Create(rope())], [found]).await;
+        assert!(matches!(acted.end, End::Stale), "{acted:?}");
+        assert_eq!(script.lines(), [format!("GET {ROPE}")]);
     }
 
     #[tokio::test]

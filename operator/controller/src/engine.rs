@@ -26,6 +26,7 @@ use tracing::Instrument as _;
 
 use crate::{
     act::{Actor, WriteError},
+    budget::Budget,
     cache::Caches,
     causes::Causes,
     client::CallError,
@@ -85,10 +86,18 @@ impl Shared {
 pub(crate) struct Engine<P> {
     shared: Shared,
     queue: Arc<Queue>,
-    /// What the caches must show before the next pass: an entry for each object that was just
-    /// written, until its next pass.
-    expectations: Mutex<HashMap<ObjectKey, Expectation>>,
+    /// Of the objects that were written lately.
+    memories: Mutex<HashMap<ObjectKey, Memory>>,
     kind: std::marker::PhantomData<fn() -> P>,
+}
+
+/// What is remembered of an object between two passes. Only time is saved by it: nothing is decided
+/// from it.
+#[derive(Debug)]
+struct Memory {
+    /// What the caches must show before the next pass.
+    expectation: Option<Expectation>,
+    budget: Budget,
 }
 
 /// How a pass ended.
@@ -98,8 +107,8 @@ enum Outcome {
     Settled,
     /// Nothing is left to do until then.
     WakeAt(Timestamp),
-    /// The caches do not yet show what the last pass wrote.
-    Lagging { until: Instant },
+    /// The caches do not yet show what the last pass wrote, or too many passes have written.
+    Held { until: Instant },
     /// The world changed under the pass.
     Stale,
     /// A write cannot succeed until somebody else does something; the status tells what.
@@ -115,7 +124,7 @@ impl Outcome {
     const fn result(&self) -> &'static str {
         match self {
             Self::Settled => "success",
-            Self::WakeAt(_) | Self::Lagging { .. } => "requeue_after",
+            Self::WakeAt(_) | Self::Held { .. } => "requeue_after",
             Self::Stale => "requeue",
             Self::Hindered(_) | Self::Unwritten(_) | Self::Unreported(_) => "error",
         }
@@ -132,7 +141,7 @@ impl<P: Primary> Engine<P> {
         Arc::new(Self {
             shared: shared.clone(),
             queue: Arc::clone(queue),
-            expectations: Mutex::default(),
+            memories: Mutex::default(),
             kind: std::marker::PhantomData,
         })
     }
@@ -206,8 +215,8 @@ impl<P: Primary> Engine<P> {
                 queue.forget(key);
                 queue.add_at(key.clone(), instant(at, Timestamp::now()));
             }
-            // The change that is awaited brings the object back; this is for when it never comes.
-            Outcome::Lagging { until } => queue.add_at(key.clone(), until),
+            // The change that is awaited brings the object back before.
+            Outcome::Held { until } => queue.add_at(key.clone(), until),
             Outcome::Stale => {
                 tracing::debug!("the object has changed since it was observed");
                 queue.retry(key.clone());
@@ -246,11 +255,9 @@ impl<P: Primary> Engine<P> {
             .observe(took.as_secs_f64());
     }
 
-    fn expectations(&self) -> MutexGuard<'_, HashMap<ObjectKey, Expectation>> {
+    fn memories(&self) -> MutexGuard<'_, HashMap<ObjectKey, Memory>> {
         // No code that holds the lock can panic half-way through a change.
-        self.expectations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -24,15 +24,12 @@ pub(crate) struct Expectation {
 }
 
 impl Expectation {
-    /// None where nothing was written.
-    pub(crate) fn new(effects: Vec<Effect>, status: Option<u64>) -> Option<Self> {
-        let until = Instant::now() + PATIENCE;
-        let written = !effects.is_empty() || status.is_some();
-        written.then_some(Self {
+    pub(crate) fn new(effects: Vec<Effect>, status: Option<u64>) -> Self {
+        Self {
             effects,
             status,
-            until,
-        })
+            until: Instant::now() + PATIENCE,
+        }
     }
 
     /// Whether the wait is over.
@@ -78,7 +75,7 @@ mod tests {
             kind: Kind::ConfigMap,
             version: 7,
         }];
-        let expectation = Expectation::new(effects, None).unwrap();
+        let expectation = Expectation::new(effects, None);
         caches.config_maps.apply(config_map("u", "6"));
         assert!(!expectation.is_met::<AppPlatform>(&key("fleet"), &caches));
         caches.config_maps.apply(config_map("u", "7"));
@@ -94,7 +91,7 @@ mod tests {
             key: key("rope"),
             uid,
         }];
-        let expectation = Expectation::new(effects, None).unwrap();
+        let expectation = Expectation::new(effects, None);
         caches.config_maps.apply(config_map("old", "6"));
         assert!(!expectation.is_met::<AppPlatform>(&key("fleet"), &caches));
         caches.config_maps.apply(config_map("new", "9"));
@@ -103,14 +100,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_is_waited_for_only_so_long() {
-        let expectation = Expectation::new(Vec::new(), Some(7)).unwrap();
+        let expectation = Expectation::new(Vec::new(), Some(7));
         assert!(!expectation.is_met::<AppPlatform>(&key("fleet"), &Caches::default()));
         tokio::time::advance(PATIENCE).await;
         assert!(expectation.is_met::<AppPlatform>(&key("fleet"), &Caches::default()));
-    }
-
-    #[test]
-    fn nothing_is_expected_of_a_pass_that_wrote_nothing() {
-        assert!(Expectation::new(Vec::new(), None).is_none());
     }
 }

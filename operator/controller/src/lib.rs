@@ -9,6 +9,7 @@
 mod act;
 mod answer;
 mod args;
+mod budget;
 mod cache;
 mod causes;
 mod client;

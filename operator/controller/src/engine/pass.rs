@@ -2,10 +2,12 @@
 
 use jiff::Timestamp;
 use orlop_plan::{Failure, Notice, NoticeLevel, Plan};
+use tokio::time::Instant;
 
-use super::{Engine, Outcome};
+use super::{Engine, Memory, Outcome};
 use crate::{
     act::{Acted, Author, Effect, End},
+    budget::Budget,
     expectation::Expectation,
     key::ObjectKey,
     observe::observe,
@@ -20,11 +22,11 @@ impl<P: Primary> Engine<P> {
         // What is deleted takes its children along by their owner references.
         let Some(object) = object.filter(|object| object.meta().deletion_timestamp.is_none())
         else {
-            self.expectations().remove(key);
+            self.memories().remove(key);
             return Outcome::Settled;
         };
-        if let Some(outcome) = self.lagging(key) {
-            return outcome;
+        if let Some(until) = self.held_until(key) {
+            return Outcome::Held { until };
         }
         let observed = observe(object.as_ref(), caches, &self.shared.actor.client).await;
         let now = Timestamp::now();
@@ -36,6 +38,8 @@ impl<P: Primary> Engine<P> {
         } = object.plan(&observed, &self.shared.settings, now);
         let author = Author {
             namespace: &key.namespace,
+            kind: P::KIND.as_str(),
+            name: &key.name,
             uid: object.meta().uid.as_deref().unwrap_or_default(),
             field_manager: P::FIELD_MANAGER,
         };
@@ -69,17 +73,22 @@ impl<P: Primary> Engine<P> {
         }
     }
 
-    /// Whether the caches do not yet show what the last pass wrote.
-    fn lagging(&self, key: &ObjectKey) -> Option<Outcome> {
-        let mut expectations = self.expectations();
-        let expectation = expectations.get(key)?;
-        if expectation.is_met::<P>(key, &self.shared.caches) {
-            expectations.remove(key);
-            return None;
+    /// Until when no pass is made: the caches do not yet show what the last one wrote, or the object
+    /// is fought over.
+    fn held_until(&self, key: &ObjectKey) -> Option<Instant> {
+        let mut memories = self.memories();
+        let memory = memories.get_mut(key)?;
+        if let Some(expectation) = &memory.expectation {
+            if !expectation.is_met::<P>(key, &self.shared.caches) {
+                return Some(expectation.until);
+            }
+            memory.expectation = None;
         }
-        Some(Outcome::Lagging {
-            until: expectation.until,
-        })
+        let exhausted_until = memory.budget.exhausted_until();
+        if memory.budget.is_full() {
+            memories.remove(key);
+        }
+        exhausted_until
     }
 
     fn ended(
@@ -89,12 +98,19 @@ impl<P: Primary> Engine<P> {
         status: Option<u64>,
         outcome: Outcome,
     ) -> Outcome {
-        if !effects.is_empty() || status.is_some() {
-            tracing::info!(?effects, status, "reconciled");
+        if effects.is_empty() && status.is_none() {
+            return outcome;
         }
-        if let Some(expectation) = Expectation::new(effects, status) {
-            self.expectations().insert(key.clone(), expectation);
+        tracing::info!(?effects, status, "reconciled");
+        let mut memories = self.memories();
+        let memory = memories.entry(key.clone()).or_insert_with(|| Memory {
+            expectation: None,
+            budget: Budget::full(),
+        });
+        if !effects.is_empty() {
+            memory.budget.spend();
         }
+        memory.expectation = Some(Expectation::new(effects, status));
         outcome
     }
 }
