@@ -37,7 +37,13 @@ pub(crate) fn up(layout: &Layout, progress: Progress) -> anyhow::Result<Target> 
     binaries::pause(layout)?;
     pki::ensure(layout).context("failed to make the cluster's certificates")?;
     sysctl::remember(layout)?;
-    progress.step("connecting three zones", || network::ensure(layout))?;
+    progress.step("connecting three zones", || {
+        for node in Node::all().filter(|node| !network::netns(*node).exists()) {
+            // Whatever still runs there is in a namespace that nothing leads to.
+            kill_node(layout, node)?;
+        }
+        network::ensure(layout)
+    })?;
     end_strays(layout, &layout.bin())?;
     let components = Components::new(layout, &binaries)?;
     start_control_plane(layout, &components, &binaries, progress)?;
@@ -121,12 +127,7 @@ fn start_control_plane(
             // They are of another cluster, its audit log above all.
             fs::remove_dir_all(layout.logs())?;
         }
-        // The apiserver must not outlive the etcd that it knows.
-        let etcd_is_new = ensure_running(layout, &components.etcd()?)?;
-        let apiserver = record::read(&layout.run(), "kube-apiserver")?;
-        if let (true, Some(apiserver)) = (etcd_is_new, apiserver) {
-            end(layout, &apiserver, GRACE)?;
-        }
+        ensure_running(layout, &components.etcd()?)?;
         ensure_running(layout, &components.apiserver()?)?;
         bootstrap::wait_for_apiserver(layout).with_context(|| see_logs(layout))?;
         ensure_running(layout, &components.controller_manager()?)?;

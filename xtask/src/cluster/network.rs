@@ -135,6 +135,10 @@ fn ensure_node(node: Node) -> anyhow::Result<()> {
         ip(&format!("netns delete {name}"))?;
     }
     if !netns(node).exists() {
+        // A link that is left leads into a namespace which lost its name.
+        if link_exists(&link) {
+            ip(&format!("link delete {link}"))?;
+        }
         ip(&format!("netns add {name}"))?;
     }
     if !link_exists(&link) {
