@@ -9,6 +9,7 @@ mod check;
 #[cfg(any(test, feature = "corpus"))]
 pub mod corpus;
 mod metadata;
+mod stored;
 mod tree;
 mod words;
 
@@ -153,6 +154,7 @@ impl Kind {
     /// does: a rule may then rely on types and bounds.
     #[must_use]
     pub fn validate(&self, manifest: &Value) -> Vec<Violation> {
+        let manifest = &self.stored(manifest);
         let mut violations = metadata::check(manifest.get("metadata"));
         violations.extend(check::document(&self.schema, manifest));
         if violations
@@ -162,6 +164,13 @@ impl Kind {
             violations.extend(self.rules.check(manifest));
         }
         violations
+    }
+
+    /// The manifest as the API server would store it: without `status`, and without fields that
+    /// are null, which count as left out. Entries of lists that are null stay, and are refused.
+    #[must_use]
+    pub fn stored(&self, manifest: &Value) -> Value {
+        stored::stored(&self.schema, manifest)
     }
 }
 

@@ -30,7 +30,11 @@ fn a_message_names_the_field_what_is_allowed_and_what_was_found() {
         (json!({"image": "web"}), "spec.port: must be set"),
         (
             json!({"image": "web", "port": null}),
-            "spec.port: must not be null: leave the field out instead",
+            "spec.port: must be set",
+        ),
+        (
+            json!({"image": "web", "port": 80, "args": [null]}),
+            "spec.args[0]: must not be null: leave it out instead",
         ),
         (
             json!({"image": "web", "port": 80, "relicas": 2}),

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::tree::Shape;
 use crate::{duration, quantity, rules};
 
-pub(super) const NULL: &str = "must not be null: leave the field out instead";
+pub(super) const NULL: &str = "must not be null: leave it out instead";
 pub(super) const REQUIRED: &str = "must be set";
 
 /// Longest piece of a manifest that a message quotes, in code points.

@@ -4,7 +4,7 @@ use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use super::{Case, relations, samples, spot::Spot};
-use crate::schema::{IntOrString, Integer, List, Object, Schema, Shape, Text, tree::join};
+use crate::schema::{IntOrString, Integer, Kind, List, Object, Schema, Shape, Text, tree::join};
 
 /// A value to put in place of the seed's, and where it must be refused, if anywhere.
 struct Change {
@@ -31,12 +31,13 @@ impl Change {
     }
 }
 
-pub(super) fn cases(kind: &str, spot: &Spot<'_>) -> Vec<Case> {
+pub(super) fn cases(kind: &'static Kind, spot: &Spot<'_>) -> Vec<Case> {
     let field = spot.field();
     changes(spot)
         .into_iter()
         .map(|change| Case {
-            name: format!("{kind} {field}: {}", change.what),
+            name: format!("{} {field}: {}", kind.name, change.what),
+            plural: &kind.plural,
             manifest: relations::rename_target(spot, &change.value),
             refused_at: change.refused_at,
         })
@@ -45,15 +46,17 @@ pub(super) fn cases(kind: &str, spot: &Spot<'_>) -> Vec<Case> {
 
 fn changes(spot: &Spot<'_>) -> Vec<Change> {
     let field = spot.field();
-    let mut changes = vec![Change::bad("null", Value::Null, &field)];
-    changes.extend(
-        wrong_types(&spot.schema.shape)
-            .into_iter()
-            .map(|value| Change::bad(format!("{value} instead"), value, &field)),
-    );
+    let mut changes: Vec<_> = wrong_types(&spot.schema.shape)
+        .into_iter()
+        .map(|value| Change::bad(format!("{value} instead"), value, &field))
+        .collect();
+    if spot.is_entry() {
+        changes.push(Change::bad("null", Value::Null, &field));
+    }
     changes.extend(match &spot.schema.shape {
         Shape::Object(object) => {
             let mut changes = fields(object, spot.value(), &field);
+            changes.extend(nulls(spot.schema, object, spot.value(), &field));
             changes.extend(unions(spot.schema, object, spot.value(), &field));
             changes
         }
@@ -95,6 +98,28 @@ fn fields(object: &Object, value: &Value, field: &str) -> Vec<Change> {
         )
     }));
     changes
+}
+
+/// A null counts as a field that is left out. Where a rule speaks of the field, leaving it out may
+/// break the rule: those fields have cases of their own.
+fn nulls(schema: &Schema, object: &Object, value: &Value, field: &str) -> Vec<Change> {
+    let found = value.as_object().expect("an object has fields");
+    let is_ruled = |name: &str| {
+        let mention = format!("self.{name}");
+        schema.rules.iter().any(|rule| rule.rule.contains(&mention))
+    };
+    found
+        .keys()
+        .filter_map(|name| {
+            let what = format!("{name} is null");
+            let null = with(value, name, Value::Null);
+            if object.required.contains(name) {
+                Some(Change::bad(what, null, &join(field, name)))
+            } else {
+                (!is_ruled(name)).then(|| Change::good(what, null))
+            }
+        })
+        .collect()
 }
 
 /// None, each one and each neighbouring two of the members of which exactly one is to be set.
@@ -168,7 +193,10 @@ fn entries(max: Option<u64>, value: &Value, field: &str) -> Vec<Change> {
             .collect::<Map<_, _>>()
             .into()
     };
-    let mut changes = vec![Change::good("no entry", json!({}))];
+    let mut changes = vec![
+        Change::good("no entry", json!({})),
+        Change::good("an entry that is null", json!({"a": null})),
+    ];
     if let Some(max) = max {
         changes.push(Change::good("as many entries as allowed", filled(max)));
         changes.push(Change::bad("one entry too many", filled(max + 1), field));
@@ -300,6 +328,7 @@ fn integers(integer: Integer, field: &str) -> Vec<Change> {
     let mut changes = Vec::new();
     if let Some(min) = integer.min {
         changes.push(Change::good("at its minimum", json!(min)));
+        changes.push(Change::good("at its minimum, as a float", float(min)));
         changes.push(Change::bad("one below its minimum", json!(min - 1), field));
     }
     if let Some(max) = integer.max {
@@ -308,6 +337,11 @@ fn integers(integer: Integer, field: &str) -> Vec<Change> {
         changes.push(Change::bad("a huge number", json!(u64::MAX), field));
     }
     changes
+}
+
+/// `1.0`, which is an integer to the API server.
+fn float(integer: i64) -> Value {
+    serde_json::from_str(&format!("{integer}.0")).expect("valid JSON")
 }
 
 fn integers_or_texts(either: &IntOrString, field: &str) -> Vec<Change> {

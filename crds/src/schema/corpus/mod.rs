@@ -24,6 +24,8 @@ use spot::Spot;
 pub struct Case {
     /// Unique, for people: `AppService spec.port: one beyond its maximum`.
     pub name: String,
+    /// Of the kind that the case is about, whatever the manifest says: `appservices`.
+    pub plural: &'static str,
     pub manifest: Value,
     /// Field at which it must be refused; `None` where it must be accepted.
     pub refused_at: Option<String>,
@@ -48,6 +50,7 @@ pub fn cases() -> Vec<Case> {
                 .enumerate()
                 .map(|(index, seed)| Case {
                     name: format!("{} seed {index}", kind.name),
+                    plural: &kind.plural,
                     manifest: seed.clone(),
                     refused_at: None,
                 })
@@ -55,9 +58,9 @@ pub fn cases() -> Vec<Case> {
             cases.extend(
                 spots(kind, &seeds)
                     .iter()
-                    .flat_map(|spot| bounds::cases(&kind.name, spot)),
+                    .flat_map(|spot| bounds::cases(kind, spot)),
             );
-            cases.extend(relations::cases(&kind.name, &seeds[0]));
+            cases.extend(relations::cases(kind, &seeds[0]));
             cases
         })
         .collect()

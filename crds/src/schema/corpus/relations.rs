@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Case, spot::Spot};
+use crate::schema::Kind;
 
 /// The field that names another service of the application, and the services that it may name.
 const REFERENCE: (&str, &str) = ("spec.services[].uses[].name", "/spec/services");
@@ -28,14 +29,15 @@ pub(super) fn rename_target(spot: &Spot<'_>, value: &Value) -> Value {
     manifest
 }
 
-pub(super) fn cases(kind: &str, seed: &Value) -> Vec<Case> {
+pub(super) fn cases(kind: &'static Kind, seed: &Value) -> Vec<Case> {
     let case = |(what, edits, refused_at): Relation<'_>| Case {
-        name: format!("{kind}: {what}"),
+        name: format!("{}: {what}", kind.name),
+        plural: &kind.plural,
         manifest: edited(seed, &edits),
         refused_at: refused_at.map(str::to_owned),
     };
     let mut relations = identity();
-    match kind {
+    match kind.name.as_str() {
         "AppPlatform" => {
             relations.extend(name_lengths(30));
             relations.extend(references());

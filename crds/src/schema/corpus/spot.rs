@@ -31,6 +31,11 @@ impl Spot<'_> {
         render(&self.path, |_| "[]".to_owned())
     }
 
+    /// Whether it is an entry of a list.
+    pub(super) fn is_entry(&self) -> bool {
+        matches!(self.path.last(), Some(Step::Index(_)))
+    }
+
     pub(super) fn value(&self) -> &Value {
         let mut value = self.seed;
         for step in &self.path {
