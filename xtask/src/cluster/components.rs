@@ -322,3 +322,43 @@ fn flags<const N: usize>(pairs: [(&str, String); N]) -> Vec<String> {
 fn path(path: &Path) -> String {
     path.display().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_made_of_its_command_line_its_version_and_its_files() {
+        let file = std::env::temp_dir().join(format!("orlop-digest-{}", std::process::id()));
+        let program = |argument: &str| Program {
+            name: "one".to_owned(),
+            command: vec!["/bin/one".to_owned(), argument.to_owned()],
+            made_of: String::new(),
+            netns: None,
+            cgroup: None,
+        };
+        let with = |argument, version, content| {
+            fs::write(&file, content).unwrap();
+            digest(&program(argument), version, std::slice::from_ref(&file)).unwrap()
+        };
+        let first = with("--a", "v1", "x");
+        assert_eq!(first, with("--a", "v1", "x"));
+        assert_ne!(first, with("--b", "v1", "x"));
+        assert_ne!(first, with("--a", "v2", "x"));
+        assert_ne!(first, with("--a", "v1", "y"));
+        fs::remove_file(&file).unwrap();
+    }
+
+    #[test]
+    fn a_program_whose_file_cannot_be_read_is_an_error_that_names_the_file() {
+        let program = Program {
+            name: "one".to_owned(),
+            command: vec!["/bin/one".to_owned()],
+            made_of: String::new(),
+            netns: None,
+            cgroup: None,
+        };
+        let error = digest(&program, "v1", &[PathBuf::from("/nonexistent/file")]).unwrap_err();
+        assert!(format!("{error:#}").contains("/nonexistent/file"));
+    }
+}
