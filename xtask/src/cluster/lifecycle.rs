@@ -144,14 +144,17 @@ fn start_nodes(
     components: &Components<'_>,
     progress: Progress,
 ) -> anyhow::Result<()> {
-    progress.step("starting three nodes", || {
+    progress.step("starting three container runtimes", || {
         for node in Node::all() {
             cgroup::make(node)?;
             fs::create_dir_all(layout.node_dir(node).join("volumes"))?;
             forget_dead_containers(layout, node)?;
             ensure_running(layout, &components.containerd(node)?)?;
         }
-        images::import_pause(layout, progress)?;
+        Ok(())
+    })?;
+    images::import_pause(layout, progress)?;
+    progress.step("starting three nodes", || {
         for node in Node::all() {
             ensure_running(layout, &components.kubelet(node)?)?;
             ensure_running(layout, &components.kube_proxy(node)?)?;

@@ -277,10 +277,10 @@ mod tests {
 
     #[test]
     fn routes_are_read_from_what_ip_prints() {
-        let json = r#"[{"dst":"default","gateway":"192.0.2.1","dev":"eth0"},
+        let json = r#"[{"dst":"default","gateway":"198.51.100.1","dev":"eth0"},
                        {"dst":"10.231.0.0/24","dev":"orlop0","protocol":"kernel"}]"#;
         let routes = parse_routes(json).unwrap();
-        assert_eq!(routes[0].gateway.as_deref(), Some("192.0.2.1"));
+        assert_eq!(routes[0].gateway.as_deref(), Some("198.51.100.1"));
         assert_eq!(routes[1].destination, "10.231.0.0/24");
         assert!(parse_routes("").unwrap().is_empty());
     }
