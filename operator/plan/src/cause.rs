@@ -3,6 +3,7 @@
 //! Messages hold no pod names, counters or times: a cause that lasts must read the same in every
 //! pass, or the status would be written for ever.
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::{Deployment, DeploymentCondition},
     core::v1::{ContainerState, ContainerStatus, Pod},
@@ -26,9 +27,10 @@ pub(crate) fn diagnose(
     deployment: Option<&Deployment>,
     pods: &[&Pod],
     observed: &Observed,
+    now: Timestamp,
 ) -> Option<Cause> {
     let of_deployment = deployment.and_then(replica_failure);
-    let of_pods = pods.iter().filter_map(|pod| of_pod(pod, observed));
+    let of_pods = pods.iter().filter_map(|pod| of_pod(pod, observed, now));
     of_pods.chain(of_deployment).min()
 }
 
@@ -61,7 +63,7 @@ pub(crate) fn deployment_condition<'a>(
     conditions.iter().find(|condition| condition.type_ == kind)
 }
 
-fn of_pod(pod: &Pod, observed: &Observed) -> Option<Cause> {
+fn of_pod(pod: &Pod, observed: &Observed, now: Timestamp) -> Option<Cause> {
     if pod.metadata.deletion_timestamp.is_some() || is_ready(pod) {
         return None;
     }
@@ -69,7 +71,7 @@ fn of_pod(pod: &Pod, observed: &Observed) -> Option<Cause> {
     let containers = status.container_statuses.iter().flatten();
     unschedulable(pod).or_else(|| {
         containers
-            .filter_map(|c| of_container(pod, c, observed))
+            .filter_map(|c| of_container(pod, c, observed, now))
             .min()
     })
 }
@@ -103,7 +105,12 @@ fn unschedulable(pod: &Pod) -> Option<Cause> {
     })
 }
 
-fn of_container(pod: &Pod, status: &ContainerStatus, observed: &Observed) -> Option<Cause> {
+fn of_container(
+    pod: &Pod,
+    status: &ContainerStatus,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<Cause> {
     if let Some(waiting) = status
         .state
         .as_ref()
@@ -115,7 +122,7 @@ fn of_container(pod: &Pod, status: &ContainerStatus, observed: &Observed) -> Opt
             return Some(cause);
         }
     }
-    probe_failure(pod, status, observed).or_else(|| ended(status))
+    probe_failure(pod, status, observed, now).or_else(|| ended(status))
 }
 
 fn of_waiting(status: &ContainerStatus, reason: &str, message: &str) -> Option<Cause> {
@@ -146,12 +153,20 @@ fn of_waiting(status: &ContainerStatus, reason: &str, message: &str) -> Option<C
 }
 
 /// A container that runs, or was ended, because of a probe.
-fn probe_failure(pod: &Pod, status: &ContainerStatus, observed: &Observed) -> Option<Cause> {
+fn probe_failure(
+    pod: &Pod,
+    status: &ContainerStatus,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<Cause> {
     let name = pod.metadata.name.as_deref()?;
     let failure = observed
         .probe_failures
         .iter()
         .find(|failure| failure.pod == name)?;
+    if is_warming_up(status, now) {
+        return None;
+    }
     // A container that ends by itself fails its probes too; the end is then the root.
     if crashed(status).is_some_and(|exit| exit != 137 && exit != 143) {
         return None;
@@ -160,6 +175,19 @@ fn probe_failure(pod: &Pod, status: &ContainerStatus, observed: &Observed) -> Op
         reason: Reason::ProbeFailing,
         message: quoted(&without_address(&failure.message)),
     })
+}
+
+/// A probe that fails so soon after the container's start says only that it is starting.
+const WARM_UP: SignedDuration = SignedDuration::from_secs(6);
+
+fn is_warming_up(status: &ContainerStatus, now: Timestamp) -> bool {
+    let running = status
+        .state
+        .as_ref()
+        .and_then(|state| state.running.as_ref());
+    let started = running.and_then(|running| running.started_at.as_ref());
+    status.restart_count == 0
+        && started.is_some_and(|started| now.duration_since(started.0) < WARM_UP)
 }
 
 /// Pod addresses change with every pod; the port and path say enough.
@@ -233,6 +261,10 @@ mod tests {
     use super::*;
     use crate::ProbeFailure;
 
+    fn now() -> Timestamp {
+        "2026-11-22T12:00:00Z".parse().unwrap()
+    }
+
     fn pod(status: &Value) -> Pod {
         let value = json!({"metadata": {"name": "lantern-1"}, "spec": null, "status": status});
         serde_json::from_value(value).unwrap()
@@ -246,7 +278,7 @@ mod tests {
     }
 
     fn diagnosed(pod: &Pod, observed: &Observed) -> Option<Reason> {
-        diagnose(None, &[pod], observed).map(|cause| cause.reason)
+        diagnose(None, &[pod], observed, now()).map(|cause| cause.reason)
     }
 
     #[test]
@@ -321,7 +353,7 @@ mod tests {
             ..Observed::default()
         };
         let running = pod(&container(&json!({"running": {}}), &json!({}), 0));
-        let cause = diagnose(None, &[&running], &observed).unwrap();
+        let cause = diagnose(None, &[&running], &observed, now()).unwrap();
         assert_eq!(cause.reason, Reason::ProbeFailing);
         assert!(
             cause.message.contains("port 3000/ready"),
@@ -329,6 +361,30 @@ mod tests {
             cause.message
         );
         assert!(!cause.message.contains("192.0.2.7"), "{}", cause.message);
+    }
+
+    #[test]
+    fn a_probe_that_fails_right_after_the_start_is_no_cause_yet() {
+        let observed = Observed {
+            probe_failures: vec![ProbeFailure {
+                pod: "lantern-1".into(),
+                message: "Readiness probe failed: refused".into(),
+            }],
+            ..Observed::default()
+        };
+        let started_at = |time: &str| {
+            pod(&container(
+                &json!({"running": {"startedAt": time}}),
+                &json!({}),
+                0,
+            ))
+        };
+        assert_eq!(
+            diagnosed(&started_at("2026-11-22T11:59:57Z"), &observed),
+            None
+        );
+        let long_ago = started_at("2026-11-22T11:59:50Z");
+        assert_eq!(diagnosed(&long_ago, &observed), Some(Reason::ProbeFailing));
     }
 
     #[test]
@@ -362,11 +418,11 @@ mod tests {
         };
         let quota =
             deployment("pods \"x-1\" is forbidden: exceeded quota: small, requested: pods=1");
-        let cause = diagnose(Some(&quota), &[], &Observed::default()).unwrap();
+        let cause = diagnose(Some(&quota), &[], &Observed::default(), now()).unwrap();
         assert_eq!(cause.reason, Reason::QuotaExceeded);
         assert!(!cause.message.contains("x-1"), "{}", cause.message);
         let policy = deployment("pods \"x-1\" is forbidden: violates PodSecurity \"restricted\"");
-        let cause = diagnose(Some(&policy), &[], &Observed::default()).unwrap();
+        let cause = diagnose(Some(&policy), &[], &Observed::default(), now()).unwrap();
         assert_eq!(cause.reason, Reason::PodsForbidden);
     }
 }

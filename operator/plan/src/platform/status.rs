@@ -40,7 +40,7 @@ pub(super) fn report(
         platform
             .edge
             .as_ref()
-            .map(|edge| of_edge(platform, edge, observed, &pending)),
+            .map(|edge| of_edge(platform, edge, observed, &pending, now)),
     );
     let (reason, message) = match &written.error {
         Some(error) => (Reason::InvalidSpec, error.to_string()),
@@ -166,6 +166,7 @@ fn of_edge(
     edge: &orlop_crds::app_platform::Edge,
     observed: &Observed,
     pending: &BTreeSet<ObjectName>,
+    now: Timestamp,
 ) -> ComponentStatus {
     let name = edge::name(platform);
     // What is about to be written is not what the Deployment's status speaks of.
@@ -193,7 +194,7 @@ fn of_edge(
         }
     } else {
         let pods: Vec<&Pod> = observed.pods.iter().collect();
-        cause::diagnose(deployment, &pods, observed).unwrap_or_else(|| Cause {
+        cause::diagnose(deployment, &pods, observed, now).unwrap_or_else(|| Cause {
             reason: Reason::Starting,
             message: format!("{ready} of {wanted} replicas are ready"),
         })

@@ -39,7 +39,7 @@ pub(super) fn report(
             reason: Reason::InvalidSpec,
             message: error.to_string(),
         },
-        None => view.cause(service, observed),
+        None => view.cause(service, observed, now),
     };
     let look_again = (cause.reason == Reason::Starting || cause.reason == Reason::ProbeFailing)
         .then(|| now.checked_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX));
@@ -135,7 +135,7 @@ impl View {
         }
     }
 
-    fn cause(&self, service: &ValidatedService, observed: &Observed) -> Cause {
+    fn cause(&self, service: &ValidatedService, observed: &Observed, now: Timestamp) -> Cause {
         let name = build::revision_name(&service.name, &service.revision);
         if let Some(missing) = missing_use(service, observed) {
             return missing;
@@ -158,7 +158,7 @@ impl View {
                     == Some(service.revision.as_str())
             })
             .collect();
-        let root = cause::diagnose(observed.deployment(&name), &pods, observed);
+        let root = cause::diagnose(observed.deployment(&name), &pods, observed, now);
         let Cause { reason, message } = root.unwrap_or_else(|| self.starting());
         let fix = if reason.is_transient() {
             String::new()
