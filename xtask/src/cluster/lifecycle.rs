@@ -242,16 +242,21 @@ fn end_strays(layout: &Layout, bin: &Path) -> anyhow::Result<()> {
     })
 }
 
+/// What another checkout left when its processes were ended, as by a reboot, is repaired like a
+/// crash of our own.
+///
 /// # Errors
-/// When the machine's one cluster belongs to another checkout that still exists.
+/// When the machine's one cluster belongs to another checkout and runs.
 fn ensure_no_other_checkout(layout: &Layout) -> anyhow::Result<()> {
-    match network::owner() {
-        Some(owner) if owner != layout.state() && owner.exists() => bail!(
-            "the cluster of another checkout runs on this machine ({}); run `cargo xtask down` there",
-            owner.display()
-        ),
-        _ => Ok(()),
-    }
+    let Some(owner) = network::owner().filter(|owner| owner != layout.state()) else {
+        return Ok(());
+    };
+    ensure!(
+        process::running_from(&owner.join("bin"))?.is_empty(),
+        "the cluster of another checkout runs on this machine ({}); run `cargo xtask down` there",
+        owner.display()
+    );
+    Ok(())
 }
 
 fn end(layout: &Layout, record: &Record, grace: Duration) -> anyhow::Result<()> {
