@@ -167,8 +167,10 @@ fn probe_failure(
     if is_warming_up(status, now) {
         return None;
     }
-    // A container that ends by itself fails its probes too; the end is then the root.
-    if crashed(status).is_some_and(|exit| exit != 137 && exit != 143) {
+    // A container that ends by itself fails its probes too; the end is then the root. One that was
+    // ended because of its liveness probe may end with any code.
+    let killed = failure.message.starts_with("Liveness");
+    if !killed && crashed(status).is_some_and(|exit| exit != 137 && exit != 143) {
         return None;
     }
     Some(Cause {
