@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, header::USER_AGENT};
 use kube::{Client, Config, client::ClientBuilder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -20,6 +20,8 @@ use crate::{
     metrics::{Metrics, RequestLabels},
 };
 
+/// What audit logs show.
+const AGENT: &str = concat!("orlop-operator/", env!("CARGO_PKG_VERSION"));
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// A call other than a watch: longer than any answer a healthy server gives, shorter than the
 /// half of what a Lease's holder is given for a whole shutdown by default.
@@ -62,6 +64,9 @@ pub(crate) fn connect(mut config: Config, metrics: &Metrics) -> kube::Result<Cli
     // Otherwise the idle time of a pooled connection counts against its next request.
     config.reset_reader_on_write = true;
     config.default_retry = false;
+    config
+        .headers
+        .push((USER_AGENT, HeaderValue::from_static(AGENT)));
     let count = Count {
         requests: metrics.requests.clone(),
     };

@@ -191,7 +191,7 @@ impl<P: Primary> Engine<P> {
             "reconcile",
             controller = Self::CONTROLLER,
             namespace = key.namespace,
-            name = key.name,
+            object_name = key.name,
             trace_id = %TraceId::random(),
         );
         async {

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::{Event, Pod};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{ContainerState, Event, Pod};
 use kube::{Api, Client, api::ListParams};
 use orlop_plan::{Observed, ProbeFailure};
 
@@ -21,6 +22,9 @@ const MOST_PODS: usize = 3;
 const EVENTS_DEADLINE: Duration = Duration::from_secs(2);
 /// Events of one pod and reason are few: the kubelet counts repetitions up in one object.
 const MOST_EVENTS: u32 = 20;
+
+/// Failures that are told at the same time.
+const RECENT: SignedDuration = SignedDuration::from_mins(5);
 
 /// What is known of an object's world: from the caches, except for events of failing probes.
 pub(crate) async fn observe<P: Primary>(object: &P, caches: &Caches, client: &Client) -> Observed {
@@ -66,7 +70,7 @@ async fn probe_failures(client: &Client, namespace: &str, pods: &[Pod]) -> Vec<P
         .filter_map(|pod| pod.metadata.name.as_deref())
         .take(MOST_PODS);
     let readings = names.map(|pod| async move {
-        match newest_failure(client, namespace, pod).await {
+        match recent_failure(client, namespace, pod).await {
             Ok(message) => Some(ProbeFailure {
                 pod: pod.to_owned(),
                 message: message?,
@@ -80,22 +84,24 @@ async fn probe_failures(client: &Client, namespace: &str, pods: &[Pod]) -> Vec<P
     join_all(readings).await.into_iter().flatten().collect()
 }
 
-/// Whether a container runs that is not ready: whether its probe fails or has not been tried yet,
-/// only events tell.
+/// Whether a container has been started and is not ready: whether its probe fails, or has not been
+/// tried yet, only events tell.
 fn has_started_unready(pod: &Pod) -> bool {
-    let containers = pod
+    let mut containers = pod
         .status
         .iter()
-        .filter_map(|status| status.container_statuses.as_ref());
-    let mut containers = containers.flatten();
+        .flat_map(|status| status.container_statuses.iter().flatten());
+    let was_started = |state: Option<&ContainerState>| {
+        state.is_some_and(|state| state.running.is_some() || state.terminated.is_some())
+    };
     pod.metadata.deletion_timestamp.is_none()
         && containers.any(|container| {
-            let state = container.state.as_ref();
-            !container.ready && state.is_some_and(|state| state.running.is_some())
+            let (now, before) = (container.state.as_ref(), container.last_state.as_ref());
+            !container.ready && (was_started(now) || was_started(before))
         })
 }
 
-async fn newest_failure(
+async fn recent_failure(
     client: &Client,
     namespace: &str,
     pod: &str,
@@ -103,10 +109,87 @@ async fn newest_failure(
     let events: Api<Event> = Api::namespaced(client.clone(), namespace);
     let selector = format!("involvedObject.name={pod},reason=Unhealthy");
     let parameters = ListParams::default().fields(&selector).limit(MOST_EVENTS);
-    let events = within(EVENTS_DEADLINE, events.list(&parameters)).await?;
-    let newest = events.items.into_iter().max_by_key(|event| {
-        let last = event.last_timestamp.as_ref().map(|time| time.0);
-        last.or_else(|| event.event_time.as_ref().map(|time| time.0))
-    });
-    Ok(newest.and_then(|event| event.message))
+    Ok(first_of_recent(
+        within(EVENTS_DEADLINE, events.list(&parameters))
+            .await?
+            .items,
+    ))
+}
+
+/// Of the events of the last minutes (before the newest) the first by its text: where two probes of
+/// a container fail in turn, the newest would be another one at every look.
+fn first_of_recent(events: Vec<Event>) -> Option<String> {
+    let newest = events.iter().filter_map(last_seen).max()?;
+    let is_recent =
+        |event: &Event| last_seen(event).is_some_and(|seen| newest.duration_since(seen) <= RECENT);
+    events
+        .into_iter()
+        .filter(is_recent)
+        .filter_map(|event| event.message)
+        .min()
+}
+
+fn last_seen(event: &Event) -> Option<Timestamp> {
+    let last = event.last_timestamp.as_ref().map(|time| time.0);
+    last.or_else(|| event.event_time.as_ref().map(|time| time.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn event(seen: &str, message: &str) -> Event {
+        serde_json::from_value(json!({
+            "metadata": {}, "involvedObject": {}, "lastTimestamp": seen, "message": message
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn probes_that_fail_in_turn_are_told_as_one() {
+        let readiness = event("2026-01-01T00:01:00Z", "Readiness probe failed");
+        let liveness = event("2026-01-01T00:01:05Z", "Liveness probe failed");
+        let later = event("2026-01-01T00:01:10Z", "Readiness probe failed");
+        let both = [readiness, liveness.clone()];
+        assert_eq!(
+            first_of_recent(both.into()).as_deref(),
+            Some("Liveness probe failed")
+        );
+        let both = [liveness, later];
+        assert_eq!(
+            first_of_recent(both.into()).as_deref(),
+            Some("Liveness probe failed")
+        );
+    }
+
+    #[test]
+    fn a_failure_of_long_ago_is_not_told() {
+        let old = event("2026-01-01T00:00:00Z", "Liveness probe failed");
+        let new = event("2026-01-01T00:30:00Z", "Readiness probe failed");
+        assert_eq!(
+            first_of_recent(vec![old, new]).as_deref(),
+            Some("Readiness probe failed")
+        );
+        assert_eq!(first_of_recent(Vec::new()), None);
+    }
+
+    #[test]
+    fn events_are_asked_for_once_a_container_has_started_and_while_it_is_not_ready() {
+        let pod = |ready: bool, state: Value, last: Value| -> Pod {
+            let container = json!({
+                "name": "c", "image": "i", "imageID": "", "restartCount": 0,
+                "ready": ready, "state": state, "lastState": last
+            });
+            serde_json::from_value(json!({"status": {"containerStatuses": [container]}})).unwrap()
+        };
+        let running = json!({"running": {}});
+        let waiting = json!({"waiting": {"reason": "ContainerCreating"}});
+        let ended = json!({"terminated": {"exitCode": 137}});
+        assert!(has_started_unready(&pod(false, running.clone(), json!({}))));
+        assert!(has_started_unready(&pod(false, waiting.clone(), ended)));
+        assert!(!has_started_unready(&pod(false, waiting, json!({}))));
+        assert!(!has_started_unready(&pod(true, running, json!({}))));
+    }
 }

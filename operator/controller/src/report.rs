@@ -121,10 +121,11 @@ impl Reporter {
             NoticeLevel::Normal => "Normal",
             NoticeLevel::Warning => "Warning",
         };
+        let name = regarding.name.as_deref().unwrap_or_default();
         Event {
             metadata: ObjectMeta {
                 namespace: regarding.namespace.clone(),
-                generate_name: regarding.name.as_ref().map(|name| format!("{name}.")),
+                name: Some(format!("{name}.{:016x}", rand::random::<u64>())),
                 ..ObjectMeta::default()
             },
             action: Some(notice.action.to_owned()),

@@ -101,7 +101,12 @@ impl<P: Primary> Engine<P> {
         if effects.is_empty() && status.is_none() {
             return outcome;
         }
-        tracing::info!(?effects, status, "reconciled");
+        tracing::info!(
+            writes = effects.len(),
+            status_written = status.is_some(),
+            "reconciled"
+        );
+        tracing::debug!(?effects, "written");
         let mut memories = self.memories();
         let memory = memories.entry(key.clone()).or_insert_with(|| Memory {
             expectation: None,
