@@ -41,6 +41,11 @@ pub(super) fn install(
             .args(["--namespace", NAMESPACE, "--history-max", "3"])
             .args(["--set-string", &format!("images.operator={operator}")])
             .args(["--set-string", &format!("images.edge={edge}")]);
+        if tools.are_local() {
+            forget_interrupted(tools)?;
+            // Definitions outlive the release, and may have been applied by hand before it.
+            helm.arg("--take-ownership");
+        }
         command::run(&mut helm, HELM_LIMIT)
     })?;
     progress.step("wait for the operator", || wait(tools))
@@ -64,6 +69,17 @@ pub(super) fn prepare_namespace(tools: &Tools<'_>, name: &str) -> Result<()> {
         "--filename=-",
     ]);
     command::output_with_input(&mut kubectl, &namespace.to_string(), KUBECTL_LIMIT).map(drop)
+}
+
+/// Removes the record of a helm that was killed: it would refuse every later one as "in progress".
+/// Nobody else installs into the local cluster, whereas elsewhere it may really be in progress.
+fn forget_interrupted(tools: &Tools<'_>) -> Result<()> {
+    let mut kubectl = tools.kubectl();
+    kubectl.args(["--namespace", NAMESPACE, "delete", "secret", "--selector"]);
+    kubectl.arg(format!(
+        "owner=helm,name={RELEASE},status in (pending-install,pending-upgrade,pending-rollback)"
+    ));
+    command::run(&mut kubectl, KUBECTL_LIMIT)
 }
 
 fn wait(tools: &Tools<'_>) -> Result<()> {

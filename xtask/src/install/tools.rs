@@ -26,6 +26,11 @@ impl<'a> Tools<'a> {
         })
     }
 
+    /// Whether the cluster is the one that `up` runs on this machine.
+    pub(super) fn are_local(&self) -> bool {
+        matches!(self.target, Target::Local { .. })
+    }
+
     /// The cluster's own kubectl, or for another cluster the one that its user has.
     pub(super) fn kubectl(&self) -> Command {
         match self.target {
