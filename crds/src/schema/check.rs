@@ -177,19 +177,10 @@ fn text(expected: &Text, found: &str, field: &str, out: &mut Vec<Violation>) {
     }
 }
 
-/// The API server counts `3.0` as an integer.
 fn whole_number(found: &Value) -> Option<i128> {
     let number = found.as_number()?;
-    if let Some(signed) = number.as_i64() {
-        return Some(signed.into());
-    }
-    if let Some(unsigned) = number.as_u64() {
-        return Some(unsigned.into());
-    }
-    number
-        .as_f64()
-        .filter(|float| float.fract() == 0.0)
-        .and_then(|float| format!("{float:.0}").parse().ok())
+    let signed = number.as_i64().map(i128::from);
+    signed.or_else(|| number.as_u64().map(i128::from))
 }
 
 fn integer(expected: Integer, found: &Value, field: &str, out: &mut Vec<Violation>) {

@@ -128,15 +128,18 @@ pub struct Kind {
     pub plural: String,
     /// Root of the schema: `spec` and `status`.
     pub schema: Schema,
+    /// Field that autoscalers set, if the kind has one.
+    scaled: Option<String>,
     rules: cel::Rules,
 }
 
 impl Kind {
     fn read(definition: &CustomResourceDefinition) -> Result<Self, tree::Unsupported> {
-        let root = definition
-            .spec
-            .versions
-            .first()
+        let version = definition.spec.versions.first();
+        let scaled = version
+            .and_then(|version| version.subresources.as_ref()?.scale.as_ref())
+            .map(|scale| scale.spec_replicas_path.trim_start_matches('.').to_owned());
+        let root = version
             .and_then(|version| version.schema.as_ref())
             .and_then(|schema| schema.open_api_v3_schema.as_ref())
             .ok_or_else(|| tree::Unsupported::new("", "a definition without a schema"))?;
@@ -144,6 +147,7 @@ impl Kind {
             name: definition.spec.names.kind.clone(),
             plural: definition.spec.names.plural.clone(),
             schema: Schema::read(root, "")?,
+            scaled,
             rules: cel::Rules::compile(root),
         })
     }
@@ -154,8 +158,9 @@ impl Kind {
     /// does: a rule may then rely on types and bounds.
     #[must_use]
     pub fn validate(&self, manifest: &Value) -> Vec<Violation> {
+        let mut violations = self.check_scaled(manifest);
         let manifest = &self.stored(manifest);
-        let mut violations = metadata::check(manifest.get("metadata"));
+        violations.extend(metadata::check(manifest.get("metadata")));
         violations.extend(check::document(&self.schema, manifest));
         if violations
             .iter()
@@ -166,8 +171,23 @@ impl Kind {
         violations
     }
 
+    /// What is asked of the scaled field on top of its schema: elsewhere `1.0` is an integer too.
+    fn check_scaled(&self, manifest: &Value) -> Vec<Violation> {
+        let Some(field) = &self.scaled else {
+            return Vec::new();
+        };
+        let found = manifest.pointer(&format!("/{}", field.replace('.', "/")));
+        found
+            .filter(|found| found.as_f64().is_some_and(|float| float.fract() == 0.0))
+            .filter(|found| found.is_f64())
+            .map(|found| Violation::invalid(field, words::fraction(found)))
+            .into_iter()
+            .collect()
+    }
+
     /// The manifest as the API server would store it: without `status`, and without fields that
     /// are null, which count as left out. Entries of lists that are null stay, and are refused.
+    /// Integers are written without a fraction.
     #[must_use]
     pub fn stored(&self, manifest: &Value) -> Value {
         stored::stored(&self.schema, manifest)

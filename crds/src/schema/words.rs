@@ -65,6 +65,10 @@ pub(super) fn wrong_length(min: Option<u64>, max: Option<u64>, unit: Unit, found
     format!("must have {allowed}, but has {found}")
 }
 
+pub(super) fn fraction(found: &Value) -> String {
+    format!("must be a whole number without a fraction, but is {found}")
+}
+
 /// `found` is `None` where the field is not set.
 pub(super) fn one_of(allowed: &[String], found: Option<&Value>) -> String {
     let allowed = match allowed {

@@ -33,7 +33,7 @@ impl Change {
 
 pub(super) fn cases(kind: &'static Kind, spot: &Spot<'_>) -> Vec<Case> {
     let field = spot.field();
-    changes(spot)
+    changes(spot, kind.scaled.as_ref() == Some(&field))
         .into_iter()
         .map(|change| Case {
             name: format!("{} {field}: {}", kind.name, change.what),
@@ -44,7 +44,7 @@ pub(super) fn cases(kind: &'static Kind, spot: &Spot<'_>) -> Vec<Case> {
         .collect()
 }
 
-fn changes(spot: &Spot<'_>) -> Vec<Change> {
+fn changes(spot: &Spot<'_>, is_scaled: bool) -> Vec<Change> {
     let field = spot.field();
     let mut changes: Vec<_> = wrong_types(&spot.schema.shape)
         .into_iter()
@@ -66,7 +66,7 @@ fn changes(spot: &Spot<'_>) -> Vec<Change> {
         } => entries(*max_entries, spot.value(), &field),
         Shape::List(list) => items(list, spot, &field),
         Shape::Text(text) => texts(text, &field),
-        Shape::Integer(integer) => integers(*integer, &field),
+        Shape::Integer(integer) => integers(*integer, &field, is_scaled),
         Shape::IntOrString(either) => integers_or_texts(either, &field),
         Shape::Boolean => Vec::new(),
     });
@@ -324,11 +324,16 @@ fn texts(text: &Text, field: &str) -> Vec<Change> {
     changes
 }
 
-fn integers(integer: Integer, field: &str) -> Vec<Change> {
+fn integers(integer: Integer, field: &str, is_scaled: bool) -> Vec<Change> {
     let mut changes = Vec::new();
     if let Some(min) = integer.min {
         changes.push(Change::good("at its minimum", json!(min)));
-        changes.push(Change::good("at its minimum, as a float", float(min)));
+        let what = "at its minimum, as a float";
+        changes.push(if is_scaled {
+            Change::bad(what, float(min), field)
+        } else {
+            Change::good(what, float(min))
+        });
         changes.push(Change::bad("one below its minimum", json!(min - 1), field));
     }
     if let Some(max) = integer.max {
@@ -339,7 +344,7 @@ fn integers(integer: Integer, field: &str) -> Vec<Change> {
     changes
 }
 
-/// `1.0`, which is an integer to the API server.
+/// `1.0`, which is an integer to the API server, except where it scales.
 fn float(integer: i64) -> Value {
     serde_json::from_str(&format!("{integer}.0")).expect("valid JSON")
 }
@@ -349,7 +354,7 @@ fn integers_or_texts(either: &IntOrString, field: &str) -> Vec<Change> {
         min: either.min,
         max: None,
     };
-    let mut changes = integers(bounds, field);
+    let mut changes = integers(bounds, field, false);
     changes.extend(texts(&either.text, field));
     changes
 }
