@@ -29,7 +29,7 @@ pub use http::{Answer, get};
 pub use load::{Load, Outcome, Report};
 pub use metrics::{Histogram, Metrics};
 pub use namespace::{TestNamespace, in_namespace};
-pub use objects::{Identity, made, normalised};
+pub use objects::{Identity, differences, made, normalised};
 pub use operator::{OPERATOR_NAMESPACE, Operator};
 pub use quiet::Quiet;
 pub use ready::{Verdict, edge_address, ready, verdict};

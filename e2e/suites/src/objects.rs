@@ -1,6 +1,6 @@
 //! The objects that the operator made, in a form that can be compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use kube::{
@@ -22,6 +22,12 @@ const KINDS: [Kind; 6] = [
     ("apps", "v1", "Deployment"),
     ("policy", "v1", "PodDisruptionBudget"),
     ("", "v1", "Service"),
+];
+
+/// Annotations that say when something was written, not what.
+const CIRCUMSTANCES: [&str; 2] = [
+    "deployment.kubernetes.io/revision",
+    "orlop.dev/owner-version",
 ];
 
 type Kind = (&'static str, &'static str, &'static str);
@@ -93,14 +99,9 @@ pub fn normalised(object: &DynamicObject) -> Result<Value> {
     for field in ["clusterIP", "clusterIPs"] {
         remove(&mut value, &["spec", field]);
     }
-    remove(
-        &mut value,
-        &[
-            "metadata",
-            "annotations",
-            "deployment.kubernetes.io/revision",
-        ],
-    );
+    for annotation in CIRCUMSTANCES {
+        remove(&mut value, &["metadata", "annotations", annotation]);
+    }
     Ok(value)
 }
 
@@ -114,5 +115,52 @@ fn remove(value: &mut Value, path: &[&str]) {
         .and_then(Value::as_object_mut);
     if let Some(fields) = parent {
         Map::remove(fields, *last);
+    }
+}
+
+/// Where two values differ, for people: a line a place.
+#[must_use]
+pub fn differences(wanted: &Value, found: &Value) -> Vec<String> {
+    let mut differences = Vec::new();
+    compare("", wanted, found, &mut differences);
+    differences
+}
+
+fn compare(path: &str, wanted: &Value, found: &Value, differences: &mut Vec<String>) {
+    match (wanted, found) {
+        (Value::Object(a), Value::Object(b)) => {
+            let keys: BTreeSet<_> = a.keys().chain(b.keys()).collect();
+            for key in keys {
+                let [a, b] = [a, b].map(|fields| fields.get(key).unwrap_or(&Value::Null));
+                compare(&format!("{path}/{key}"), a, b, differences);
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (index, (a, b)) in a.iter().zip(b).enumerate() {
+                compare(&format!("{path}/{index}"), a, b, differences);
+            }
+        }
+        (a, b) if a != b => differences.push(format!("{path} is {b}, not {a}")),
+        _ => (),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn differences_name_the_place_and_both_values() {
+        let wanted = json!({"spec": {"ports": [{"port": 7}]}, "kind": "Quay"});
+        let found = json!({"spec": {"ports": [{"port": 8}], "slip": true}, "kind": "Quay"});
+        assert_eq!(
+            differences(&wanted, &found),
+            [
+                "/spec/ports/0/port is 8, not 7",
+                "/spec/slip is true, not null"
+            ]
+        );
     }
 }

@@ -11,7 +11,7 @@ use kube::{
     Api, Error,
     api::{DynamicObject, PostParams},
 };
-use orlop_suites::{Identity, TestNamespace, eventually, figure, normalised};
+use orlop_suites::{Identity, TestNamespace, differences, eventually, figure, normalised};
 use serde_json::{Map, Value};
 
 const SET_BACK_WITHIN: Duration = Duration::from_secs(15);
@@ -148,7 +148,8 @@ impl Editor {
                 // stays beside ours as the API's own rules of ownership have it.
                 drop_strange_items(&mut now, &self.before, list)?;
             }
-            ensure!(now == self.before, "it is {now:#}, not {:#}", self.before);
+            let differences = differences(&self.before, &now);
+            ensure!(differences.is_empty(), "{differences:#?}");
             Ok(())
         })
         .await?;

@@ -11,8 +11,8 @@ use kube::{
 };
 use orlop_crds::{AppPlatform, AppService};
 use orlop_suites::{
-    Identity, TestNamespace, edge_address, eventually, figure, fixture, get, in_namespace, made,
-    normalised, ready, verdict,
+    Identity, TestNamespace, differences, edge_address, eventually, figure, fixture, get,
+    in_namespace, made, normalised, ready, verdict,
 };
 use serde_json::{Value, json};
 
@@ -21,6 +21,8 @@ use crate::edits;
 const READY_WITHIN: Duration = Duration::from_secs(150);
 /// The API server's garbage collector may have to go first.
 const BACK_WITHIN: Duration = Duration::from_secs(30);
+/// Objects of others are not watched: the operator looks again after half a minute at the latest.
+const NOTICED_WITHIN: Duration = Duration::from_secs(45);
 /// Pods take up to a minute to stop.
 const GONE_WITHIN: Duration = Duration::from_secs(90);
 
@@ -155,7 +157,7 @@ async fn foreign_objects_of_our_names_are_refused_untouched_until_they_are_gone(
         namespace.apply(&fixture("harbour")?).await?;
 
         while !foreign.is_empty() {
-            let named = eventually(BACK_WITHIN, "a foreign object is named", async || {
+            let named = eventually(NOTICED_WITHIN, "a foreign object is named", async || {
                 refused(namespace, &foreign).await
             })
             .await?;
@@ -186,15 +188,19 @@ async fn a_foreign_appservice_of_our_name_keeps_its_spec_until_it_is_gone() -> R
         services.create(&PostParams::default(), &person).await?;
         namespace.apply(&fixture("skiff")?).await?;
         let platforms = namespace.api::<AppPlatform>();
-        eventually(BACK_WITHIN, "the foreign AppService is named", async || {
-            let verdict = verdict(&platforms.get("skiff").await?)?;
-            ensure!(verdict.reason == "NameTaken", "{verdict:?}");
-            ensure!(
-                verdict.message.contains("AppService/skiff-sail"),
-                "{verdict:?}"
-            );
-            Ok(())
-        })
+        eventually(
+            NOTICED_WITHIN,
+            "the foreign AppService is named",
+            async || {
+                let verdict = verdict(&platforms.get("skiff").await?)?;
+                ensure!(verdict.reason == "NameTaken", "{verdict:?}");
+                ensure!(
+                    verdict.message.contains("AppService/skiff-sail"),
+                    "{verdict:?}"
+                );
+                Ok(())
+            },
+        )
         .await?;
         let now = services.get("skiff-sail").await?;
         ensure!(
@@ -369,7 +375,11 @@ fn differs_nowhere(
         let now = after
             .get(identity)
             .with_context(|| format!("{identity} is missing"))?;
-        ensure!(now == wanted, "{identity} differs:\n{wanted:#}\n{now:#}");
+        let differences = differences(wanted, now);
+        ensure!(
+            differences.is_empty(),
+            "{identity} differs: {differences:#?}"
+        );
     }
     let strange = after.keys().find(|identity| !before.contains_key(identity));
     ensure!(strange.is_none(), "{strange:?} was not there before");
