@@ -90,6 +90,7 @@ impl Example {
         apply.args([
             "apply",
             "--server-side",
+            "--force-conflicts",
             "--field-manager=orlop-xtask",
             "--filename=-",
         ]);

@@ -65,6 +65,7 @@ pub(super) fn prepare_namespace(tools: &Tools<'_>, name: &str) -> Result<()> {
     kubectl.args([
         "apply",
         "--server-side",
+        "--force-conflicts",
         "--field-manager=orlop-xtask",
         "--filename=-",
     ]);
