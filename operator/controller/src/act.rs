@@ -45,7 +45,7 @@ pub(crate) struct Acted {
 pub(crate) enum End {
     /// All is written.
     Complete,
-    /// The world has changed since it was observed.
+    /// The world has changed since it was observed, or is about to go.
     Stale,
     /// What a person must be told.
     Failed(Failure),
@@ -252,7 +252,7 @@ fn ended(operation: &'static str, target: &ObjectName, source: CallError) -> End
 fn answered(operation: &'static str, target: &ObjectName, answer: Answer) -> End {
     let target = target.clone();
     match answer {
-        Answer::Conflict => End::Stale,
+        Answer::Conflict | Answer::Terminating => End::Stale,
         Answer::Refused { message, .. } => End::Failed(Failure::Refused { target, message }),
         Answer::NotFound(source) | Answer::Unclear(source) => {
             End::Broken(Box::new(WriteError::Call {
@@ -289,8 +289,10 @@ fn owner_name(metadata: &ObjectMeta) -> String {
         return format!("{kind}/{name}");
     }
     let manager = || {
-        let mut fields = metadata.managed_fields.iter().flatten();
-        fields.find_map(|fields| fields.manager.as_ref())
+        let fields = metadata.managed_fields.iter().flatten();
+        // The status may be ours, if it is an object of our kinds that somebody made.
+        let mut of_spec = fields.filter(|fields| fields.subresource.is_none());
+        of_spec.find_map(|fields| fields.manager.as_ref())
     };
     label(labels::MANAGED_BY)
         .or_else(manager)
@@ -406,7 +408,10 @@ mod tests {
             ),
             (json!({"labels": {labels::MANAGED_BY: "Helm"}}), "Helm"),
             (
-                json!({"managedFields": [{"manager": "kubectl"}]}),
+                json!({"managedFields": [
+                    {"manager": "orlop-appservice-status", "subresource": "status"},
+                    {"manager": "kubectl"}
+                ]}),
                 "kubectl",
             ),
             (json!({}), "somebody else"),

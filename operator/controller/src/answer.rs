@@ -1,7 +1,5 @@
 //! What an error of a call means for a write.
 
-use kube::core::Status;
-
 use crate::client::CallError;
 
 /// Longest piece of a server's message that is told on.
@@ -13,6 +11,8 @@ pub(crate) enum Answer {
     /// The object has changed since it was observed, or its fields are somebody else's.
     Conflict,
     NotFound(CallError),
+    /// The namespace is being deleted, and with it the object that is reconciled.
+    Terminating,
     /// The server would answer the same again: its message, shortened.
     Refused {
         message: String,
@@ -23,27 +23,19 @@ pub(crate) enum Answer {
 }
 
 pub(crate) fn classify(error: CallError) -> Answer {
-    let CallError::Kube(kube::Error::Api(status)) = &error else {
+    let CallError::Answered(status) = &error else {
         return Answer::Unclear(error);
     };
     match status.code {
         409 => Answer::Conflict,
         404 => Answer::NotFound(error),
-        // The object that is reconciled goes with its namespace: there is nobody to tell.
-        403 if is_terminating(status) => Answer::Unclear(error),
+        403 if error.is_terminating() => Answer::Terminating,
         400 | 403 | 405 | 413 | 422 => Answer::Refused {
             message: shortened(&status.message),
             error,
         },
         _ => Answer::Unclear(error),
     }
-}
-
-fn is_terminating(status: &Status) -> bool {
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    causes
-        .into_iter()
-        .any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 fn shortened(message: &str) -> String {
@@ -55,11 +47,14 @@ fn shortened(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::Status;
+    use serde_json::json;
+
     use super::*;
 
     fn answer(code: u16) -> Answer {
         let status = Status::failure("no", "Because").with_code(code);
-        classify(CallError::Kube(kube::Error::Api(status.boxed())))
+        classify(CallError::Answered(status.boxed()))
     }
 
     #[test]
@@ -75,6 +70,15 @@ mod tests {
         }
         assert!(matches!(answer(409), Answer::Conflict));
         assert!(matches!(answer(404), Answer::NotFound(_)));
+    }
+
+    #[test]
+    fn a_namespace_that_goes_is_nothing_to_tell() {
+        let cause = json!({"reason": "NamespaceTerminating", "message": "it goes", "field": "f"});
+        let status = json!({"code": 403, "reason": "Forbidden", "details": {"causes": [cause]}});
+        let status: Status = serde_json::from_value(status).unwrap();
+        let answer = classify(CallError::Answered(status.boxed()));
+        assert!(matches!(answer, Answer::Terminating), "{answer:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{HeaderValue, Method, Request, Response, header::USER_AGENT};
-use kube::{Client, Config, client::ClientBuilder};
+use kube::{Client, Config, client::ClientBuilder, core::Status};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use thiserror::Error;
@@ -34,8 +34,35 @@ const SILENCE_DEADLINE: Duration = WATCH_LIFETIME.saturating_add(Duration::from_
 pub(crate) enum CallError {
     #[error("no answer from the API server within {} s", .0.as_secs())]
     Deadline(Duration),
-    #[error(transparent)]
-    Kube(#[from] kube::Error),
+    #[error("the API server answered {}: {}", .0.code, .0.message)]
+    Answered(Box<Status>),
+    #[error("failed to reach the API server")]
+    Unreachable(#[source] Box<kube::Error>),
+}
+
+impl CallError {
+    /// Somebody else was quicker.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Answered(status) if status.code == 409)
+    }
+
+    /// Nothing can be made in the namespace any more, since it is being deleted.
+    pub(crate) fn is_terminating(&self) -> bool {
+        let Self::Answered(status) = self else {
+            return false;
+        };
+        let mut causes = status.details.iter().flat_map(|details| &details.causes);
+        status.code == 403 && causes.any(|cause| cause.reason == "NamespaceTerminating")
+    }
+}
+
+impl From<kube::Error> for CallError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Answered(status),
+            other => Self::Unreachable(Box::new(other)),
+        }
+    }
 }
 
 /// The answer to a call, or an error once its deadline has passed.

@@ -275,3 +275,6 @@ fn instant(at: Timestamp, now: Timestamp) -> Instant {
     let delay = Duration::try_from(at.duration_since(now)).unwrap_or_default();
     Instant::now() + delay
 }
+
+#[cfg(test)]
+mod tests;

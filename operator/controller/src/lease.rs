@@ -21,7 +21,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
-    answer::{Answer, classify},
     causes::Causes,
     client::{CallError, within},
     metrics::{Metrics, NameLabel},
@@ -215,23 +214,19 @@ impl Held {
             let sent = Instant::now();
             let spec = self.lease.spec.clone().unwrap_or_default();
             let renewed = self.election.taken(self.lease.clone(), &spec, false);
-            match self.election.replace(&renewed).await.map_err(classify) {
+            match self.election.replace(&renewed).await {
                 Ok(lease) => {
                     self.lease = lease;
                     self.renewed = sent;
                     return true;
                 }
                 // Somebody wrote to it: another holder, or a person who set a label.
-                Err(Answer::Conflict) => match self.read().await {
+                Err(error) if error.is_conflict() => match self.read().await {
                     Some(lease) if self.is_ours(&lease) => self.lease = lease,
                     Some(_) => return false,
                     None => sleep(RETRY_EVERY).await,
                 },
-                Err(
-                    Answer::NotFound(error)
-                    | Answer::Refused { error, .. }
-                    | Answer::Unclear(error),
-                ) => {
+                Err(error) => {
                     tracing::warn!(error = %Causes(&error), "failed to renew the lease");
                     sleep(RETRY_EVERY).await;
                 }
@@ -280,12 +275,10 @@ impl Held {
 
 /// A conflict means that somebody else was quicker.
 fn won(answer: Result<Lease, CallError>) -> Result<Option<Lease>, CallError> {
-    match answer.map_err(classify) {
+    match answer {
         Ok(lease) => Ok(Some(lease)),
-        Err(Answer::Conflict) => Ok(None),
-        Err(Answer::NotFound(error) | Answer::Refused { error, .. } | Answer::Unclear(error)) => {
-            Err(error)
-        }
+        Err(error) if error.is_conflict() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -70,7 +70,7 @@ impl Reporter {
                 Reported::Written(version.and_then(|version| version.parse().ok()))
             }
             Err(error) => match classify(error) {
-                Answer::Conflict | Answer::NotFound(_) => Reported::Stale,
+                Answer::Conflict | Answer::NotFound(_) | Answer::Terminating => Reported::Stale,
                 Answer::Refused { error, .. } | Answer::Unclear(error) => Reported::Failed(error),
             },
         }
@@ -109,7 +109,10 @@ impl Reporter {
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         for notice in notices {
             let event = self.event(object.object_ref(&()), notice, Timestamp::now());
-            if let Err(error) = call(api.create(&PostParams::default(), &event)).await {
+            let created = call(api.create(&PostParams::default(), &event)).await;
+            if let Err(error) = created
+                && !error.is_terminating()
+            {
                 let reason = notice.reason.as_str();
                 tracing::warn!(reason, error = %Causes(&error), "failed to publish an event");
             }
