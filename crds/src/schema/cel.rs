@@ -11,6 +11,7 @@ use super::Violation;
 /// The compiled rules of one kind.
 pub(super) struct Rules {
     compiled: CompiledSchema,
+    validator: Validator,
 }
 
 impl Rules {
@@ -23,12 +24,13 @@ impl Rules {
         let schema = serde_json::to_value(root).expect("schema is plain data");
         Self {
             compiled: compile_schema(&schema),
+            validator: Validator::new(),
         }
     }
 
     /// Asks each rule of each value that is there.
     pub(super) fn check(&self, manifest: &Value) -> Vec<Violation> {
-        let verdict = Validator::new().validate_compiled(&self.compiled, manifest, None);
+        let verdict = self.validator.validate_compiled(&self.compiled, manifest, None);
         verdict
             .err()
             .into_iter()

@@ -1,0 +1,240 @@
+//! `orlop apply`: judge, give to the cluster, and wait.
+
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use kube::{
+    Api, Client,
+    api::{DynamicObject, Patch, PatchParams},
+    core::{ApiResource, GroupVersionKind},
+};
+use orlop_crds::{AppPlatform, AppService};
+
+use crate::{
+    Failure,
+    args::{Apply, Connection},
+    cluster::Cluster,
+    manifest::{self, Declared, Manifest},
+    report::Report,
+    terminal::{Mood, Style},
+    why,
+};
+
+const FIELD_MANAGER: &str = "orlop-cli";
+/// How often the status is read while waiting.
+const REFRESH: Duration = Duration::from_millis(500);
+/// A stall shorter than this may heal without its author: a Secret that is applied right after.
+const STALL_PATIENCE: Duration = Duration::from_secs(15);
+
+pub(crate) async fn run(args: &Apply, connection: &Connection) -> Result<(), Failure> {
+    let manifests = manifest::read(&args.files.files)?;
+    let cluster = Cluster::connect(connection).await?;
+    let mut applied = Vec::new();
+    for manifest in &manifests {
+        let namespace = connection.namespace.as_deref().or(manifest.namespace());
+        let namespace = namespace.unwrap_or(cluster.namespace()).to_owned();
+        apply(
+            &cluster.client(),
+            manifest,
+            &namespace,
+            args.force_conflicts,
+        )
+        .await?;
+        applied.push(Applied {
+            manifest,
+            namespace,
+        });
+    }
+    if args.wait {
+        wait(&cluster.client(), &applied, args.timeout).await?;
+    }
+    Ok(())
+}
+
+struct Applied<'a> {
+    manifest: &'a Manifest,
+    namespace: String,
+}
+
+async fn apply(
+    client: &Client,
+    manifest: &Manifest,
+    namespace: &str,
+    force: bool,
+) -> anyhow::Result<()> {
+    let kind = match manifest.declared {
+        Declared::AppPlatform(_) => "AppPlatform",
+        Declared::AppService(_) => "AppService",
+    };
+    let gvk = GroupVersionKind::gvk(orlop_crds::GROUP, orlop_crds::VERSION, kind);
+    let resource = ApiResource::from_gvk_with_plural(&gvk, manifest.plural());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
+    params.force = force;
+    let mut object = manifest.value.clone();
+    object["metadata"]["namespace"] = namespace.into();
+    let name = manifest.name();
+    api.patch(name, &params, &Patch::Apply(&object))
+        .await
+        .with_context(|| format!("failed to apply {kind}/{name} in {namespace}"))?;
+    println!("{kind}/{name} applied in {namespace}");
+    Ok(())
+}
+
+/// Until all are ready, or one stays stalled, or the time is over.
+async fn wait(client: &Client, applied: &[Applied<'_>], timeout: Duration) -> Result<(), Failure> {
+    let deadline = Instant::now() + timeout;
+    let mut progress = Progress::new();
+    let mut stalled_since: Option<Instant> = None;
+    loop {
+        let mut reports = Vec::new();
+        for object in applied {
+            reports.push(read(client, object).await?);
+        }
+        progress.show(&reports)?;
+        if reports.iter().all(|report| report.ready) {
+            return Ok(());
+        }
+        if reports.iter().any(|report| report.stalled) {
+            stalled_since.get_or_insert_with(Instant::now);
+        } else {
+            stalled_since = None;
+        }
+        let is_stuck = stalled_since.is_some_and(|since| since.elapsed() >= STALL_PATIENCE);
+        if is_stuck || Instant::now() >= deadline {
+            return Err(Failure::NotReady(not_ready(&reports, is_stuck, timeout)));
+        }
+        tokio::time::sleep(REFRESH).await;
+    }
+}
+
+async fn read(client: &Client, applied: &Applied<'_>) -> anyhow::Result<Report> {
+    let (name, namespace) = (applied.manifest.name(), &applied.namespace);
+    let report = match applied.manifest.declared {
+        Declared::AppPlatform(_) => {
+            let api: Api<AppPlatform> = Api::namespaced(client.clone(), namespace);
+            api.get(name)
+                .await
+                .map(|object| Report::of_platform(&object))
+        }
+        Declared::AppService(_) => {
+            let api: Api<AppService> = Api::namespaced(client.clone(), namespace);
+            api.get(name)
+                .await
+                .map(|object| Report::of_service(&object))
+        }
+    };
+    report.with_context(|| format!("failed to read {name} in {namespace}"))
+}
+
+fn not_ready(reports: &[Report], is_stuck: bool, timeout: Duration) -> String {
+    let mut lines: Vec<_> = reports
+        .iter()
+        .filter(|report| !report.ready)
+        .map(|report| why::explain(report, &[], None, Style::of(&std::io::stderr())))
+        .collect();
+    if !is_stuck {
+        lines.push(format!("not ready within {} s", timeout.as_secs()));
+    }
+    lines.join("\n")
+}
+
+/// One line a part, drawn again in place on a terminal and printed on change elsewhere.
+struct Progress {
+    style: Style,
+    is_live: bool,
+    shown: Vec<String>,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let out = std::io::stdout();
+        Self {
+            style: Style::of(&out),
+            is_live: std::io::IsTerminal::is_terminal(&out),
+            shown: Vec::new(),
+        }
+    }
+
+    fn show(&mut self, reports: &[Report]) -> anyhow::Result<()> {
+        let lines: Vec<_> = reports
+            .iter()
+            .flat_map(|report| lines(report, self.style))
+            .collect();
+        if lines == self.shown {
+            return Ok(());
+        }
+        let text = if self.is_live {
+            redrawn(self.shown.len(), &lines)
+        } else {
+            let changed = lines.iter().filter(|line| !self.shown.contains(line));
+            changed.flat_map(|line| [line, "\n"]).collect()
+        };
+        self.shown = lines;
+        let written = std::io::stdout().lock().write_all(text.as_bytes());
+        written.context("failed to write to standard output")
+    }
+}
+
+/// Goes up over what was drawn before, and draws each line on a cleared one.
+fn redrawn(before: usize, lines: &[String]) -> String {
+    let up = match before {
+        0 => String::new(),
+        lines => format!("\x1b[{lines}A"),
+    };
+    let cleared: String = lines
+        .iter()
+        .flat_map(|line| ["\x1b[2K", line, "\n"])
+        .collect();
+    format!("{up}{cleared}\x1b[J")
+}
+
+/// An application and each of its components, or a service.
+fn lines(report: &Report, style: Style) -> Vec<String> {
+    let line = |name: &str, ready: bool, stalled: bool, reason: &str, count: &str| {
+        let mood = match (ready, stalled) {
+            (true, _) => Mood::Good,
+            (false, false) => Mood::Waiting,
+            (false, true) => Mood::Bad,
+        };
+        format!("{name}: {} {count}", style.paint(reason, mood))
+            .trim_end()
+            .to_owned()
+    };
+    let mut lines: Vec<_> = report
+        .components
+        .iter()
+        .map(|part| {
+            let name = format!("  {}/{}", report.name, part.name);
+            let count = part.replicas.as_deref().unwrap_or_default();
+            let stalled = !part.reason.is_transient();
+            line(&name, part.ready, stalled, part.reason.as_str(), count)
+        })
+        .collect();
+    lines.push(line(
+        &report.title(),
+        report.ready,
+        report.stalled,
+        &report.reason,
+        &report.summary,
+    ));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_drawn_over_and_left_without_remains() {
+        let lines = ["a: Starting".to_owned(), "b: Available 1/1".to_owned()];
+        assert_eq!(
+            redrawn(2, &lines),
+            "\x1b[2A\x1b[2Ka: Starting\n\x1b[2Kb: Available 1/1\n\x1b[J"
+        );
+        assert!(redrawn(0, &lines).starts_with("\x1b[2Ka"));
+    }
+}

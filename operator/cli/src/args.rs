@@ -1,0 +1,150 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  something went wrong: a file, the network, the API server
+  2  the command line was not understood
+  3  a manifest is not valid
+  4  an application is not ready, or was not in time";
+
+#[derive(Parser)]
+#[command(
+    about = "One YAML file becomes a whole running application on Kubernetes",
+    version,
+    after_help = EXIT_CODES
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// Which cluster, and where in it.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(crate) struct Connection {
+    /// Namespace; without it the manifest's, then the context's, then `default`
+    #[arg(short, long, global = true)]
+    pub(crate) namespace: Option<String>,
+    /// Context of the kubeconfig
+    #[arg(long, global = true)]
+    pub(crate) context: Option<String>,
+    /// Kubeconfig; without it $KUBECONFIG, then ~/.kube/config
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Write a first manifest, with comments, to start from
+    Init(Init),
+    /// Judge a manifest and print the objects that it becomes, without a cluster
+    Render(Render),
+    /// Judge a manifest and give it to the cluster
+    Apply(Apply),
+    /// Show applications and services, and whether they are ready
+    Status(Status),
+    /// Tell why something is not ready: cause, fix, place, what users notice, how to undo
+    Why(Why),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Init {
+    /// File to write; it must not exist yet
+    #[arg(default_value = "app.yaml")]
+    pub(crate) file: PathBuf,
+    /// Name of the application
+    #[arg(long, default_value = "app")]
+    pub(crate) name: String,
+    /// Container image of its first service
+    #[arg(long, default_value = "registry.example/app/web:1")]
+    pub(crate) image: String,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Files {
+    /// Manifest, of one or several documents; `-` is standard input
+    #[arg(short = 'f', long = "file", value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Render {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// Format of the objects
+    #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
+    pub(crate) output: Format,
+    /// DNS suffix of the cluster
+    #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
+    pub(crate) cluster_domain: String,
+    /// Image of the edge, as the operator is installed with
+    #[arg(long, default_value = concat!("orlop.dev/orlop-edge:", env!("CARGO_PKG_VERSION")), value_name = "IMAGE")]
+    pub(crate) edge_image: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Yaml,
+    Json,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// Wait until everything is ready
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long to wait at most, such as 90s or 5m
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    /// Take over fields that another tool has set
+    #[arg(long)]
+    pub(crate) force_conflicts: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Status {
+    /// Name of one application or service; its components are shown
+    pub(crate) name: Option<String>,
+    /// All namespaces
+    #[arg(short = 'A', long, conflicts_with = "name")]
+    pub(crate) all_namespaces: bool,
+    /// Stay, and show what changes
+    #[arg(short, long, conflicts_with = "output")]
+    pub(crate) watch: bool,
+    /// Format; a table for people when left out
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<StatusFormat>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatusFormat {
+    Json,
+    Yaml,
+    /// A table with the services of applications, addresses and causes
+    Wide,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Why {
+    /// Name of the application or service; everything that is not ready when left out
+    pub(crate) name: Option<String>,
+    /// All namespaces
+    #[arg(short = 'A', long, conflicts_with = "name")]
+    pub(crate) all_namespaces: bool,
+    /// The manifest, to point at the line
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+fn duration(text: &str) -> Result<Duration, orlop_crds::duration::InvalidDuration> {
+    let duration: orlop_crds::Duration = text.parse()?;
+    Ok(Duration::from_millis(duration.as_millis()))
+}

@@ -1,0 +1,5 @@
+//! `kubectl orlop`: kubectl finds its plugins by this name.
+
+fn main() -> std::process::ExitCode {
+    orlop_cli::main("kubectl orlop")
+}

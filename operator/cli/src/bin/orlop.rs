@@ -1,0 +1,5 @@
+//! `orlop`.
+
+fn main() -> std::process::ExitCode {
+    orlop_cli::main("orlop")
+}

@@ -1,0 +1,131 @@
+//! What the operator says of an application or a service, alike for both kinds.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use orlop_crds::{
+    AppPlatform, AppService, ConditionType, Reason,
+    app_platform::ComponentStatus,
+    app_service::{ReleasePhase, ReleaseStatus},
+};
+use orlop_plan::labels;
+
+/// One object as the operator reported it last.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Report {
+    pub(crate) kind: &'static str,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) created: Option<Timestamp>,
+    /// The application that made it, if one did.
+    pub(crate) application: Option<String>,
+    pub(crate) ready: bool,
+    /// Only a change from outside can lead further.
+    pub(crate) stalled: bool,
+    pub(crate) reason: String,
+    /// Root cause, in the grammar of the condition: `<component>/<Kind>/<name>: <cause>; <fix>`.
+    pub(crate) message: String,
+    /// Since when it is (or is not) ready.
+    pub(crate) since: Option<Timestamp>,
+    /// Ready of wanted: components of an application, replicas of a service.
+    pub(crate) summary: String,
+    pub(crate) endpoint: String,
+    /// Of an application.
+    pub(crate) components: Vec<ComponentStatus>,
+    /// Of a service.
+    pub(crate) serving: Serving,
+}
+
+/// Who answers requests to a service.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Serving {
+    pub(crate) revision: Option<String>,
+    pub(crate) ready_replicas: i32,
+    pub(crate) release: Option<ReleaseStatus>,
+}
+
+impl Serving {
+    /// The revision that is on its way and not served yet.
+    pub(crate) fn coming(&self) -> Option<&str> {
+        let release = self.release.as_ref()?;
+        (release.phase == ReleasePhase::Starting).then_some(&release.to)
+    }
+}
+
+impl Report {
+    pub(crate) fn of_platform(object: &AppPlatform) -> Self {
+        let status = object.status.clone().unwrap_or_default();
+        Self {
+            summary: status.summary.unwrap_or_default(),
+            endpoint: status.endpoint.unwrap_or_default(),
+            components: status.components,
+            ..Self::new("AppPlatform", &object.metadata, &status.conditions)
+        }
+    }
+
+    pub(crate) fn of_service(object: &AppService) -> Self {
+        let status = object.status.clone().unwrap_or_default();
+        Self {
+            summary: status.summary.unwrap_or_default(),
+            endpoint: status.endpoint.unwrap_or_default(),
+            serving: Serving {
+                revision: status.active_revision,
+                ready_replicas: status.ready_replicas.unwrap_or_default(),
+                release: status.release,
+            },
+            ..Self::new("AppService", &object.metadata, &status.conditions)
+        }
+    }
+
+    fn new(kind: &'static str, metadata: &ObjectMeta, conditions: &[Condition]) -> Self {
+        // A condition that speaks of an older spec says nothing of this one.
+        let current = |wanted: ConditionType| {
+            conditions
+                .iter()
+                .find(|condition| condition.type_ == wanted.as_str())
+                .filter(|condition| condition.observed_generation >= metadata.generation)
+        };
+        let ready = current(ConditionType::Ready);
+        Self {
+            kind,
+            name: metadata.name.clone().unwrap_or_default(),
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            created: metadata.creation_timestamp.as_ref().map(|time| time.0),
+            application: metadata
+                .labels
+                .as_ref()
+                .filter(|labels| {
+                    labels
+                        .get(labels::OWNER_KIND)
+                        .is_some_and(|kind| kind == "AppPlatform")
+                })
+                .and_then(|labels| labels.get(labels::OWNER_NAME).cloned()),
+            ready: ready.is_some_and(|condition| condition.status == "True"),
+            stalled: current(ConditionType::Stalled)
+                .is_some_and(|condition| condition.status == "True"),
+            reason: ready.map_or_else(
+                || Reason::Progressing.to_string(),
+                |ready| ready.reason.clone(),
+            ),
+            message: ready.map_or_else(
+                || "the operator has not looked at this spec yet".to_owned(),
+                |ready| ready.message.clone(),
+            ),
+            since: ready.map(|ready| ready.last_transition_time.0),
+            summary: String::new(),
+            endpoint: String::new(),
+            components: Vec::new(),
+            serving: Serving::default(),
+        }
+    }
+
+    pub(crate) fn title(&self) -> String {
+        format!("{}/{}", self.kind, self.name)
+    }
+
+    /// The reason as this program knows it; an operator of another version may know more.
+    pub(crate) fn known_reason(&self) -> Option<Reason> {
+        Reason::ALL
+            .into_iter()
+            .find(|reason| reason.as_str() == self.reason)
+    }
+}

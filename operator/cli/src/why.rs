@@ -1,0 +1,346 @@
+//! `orlop why`: cause, fix, place, what users notice, how to undo.
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+use orlop_crds::Reason;
+
+use crate::{
+    Failure,
+    args::{Connection, Why},
+    cluster::{Cluster, Found, Scope},
+    manifest::Source,
+    report::Report,
+    terminal::{Mood, Style},
+};
+
+pub(crate) async fn run(args: &Why, connection: &Connection) -> Result<(), Failure> {
+    let source = args.file.as_deref().map(Source::read).transpose()?;
+    let cluster = Cluster::connect(connection).await?;
+    let found = match &args.name {
+        Some(name) => cluster.named(name).await?,
+        None if args.all_namespaces => cluster.find(Scope::All).await?,
+        None => cluster.find(Scope::Namespace).await?,
+    };
+    // An application speaks for its services: who they are served by is theirs to tell.
+    let services = match found.platforms.is_empty() {
+        true => Vec::new(),
+        false if args.name.is_some() => services(&cluster.find(Scope::Namespace).await?),
+        false => services(&found),
+    };
+    let reports = found.reports();
+    let asked: Vec<_> = reports
+        .iter()
+        .filter(|report| args.name.is_some() || report.application.is_none())
+        .collect();
+    let style = Style::of(&std::io::stdout());
+    let explained: Vec<_> = asked
+        .iter()
+        .filter(|report| !report.ready)
+        .map(|report| explain(report, &services, source.as_ref(), style))
+        .collect();
+    let text = match (asked.as_slice(), explained.is_empty()) {
+        ([], _) => "nothing is declared here\n".to_owned(),
+        ([report], true) => format!("{} is ready: {}\n", report.title(), report.message),
+        (all, true) => format!("all {} are ready\n", all.len()),
+        (_, false) => explained.join("\n") + "\n",
+    };
+    let written = std::io::stdout().lock().write_all(text.as_bytes());
+    written.context("failed to write to standard output")?;
+    if explained.is_empty() {
+        Ok(())
+    } else {
+        let names: Vec<_> = asked
+            .iter()
+            .filter(|report| !report.ready)
+            .map(|report| report.title())
+            .collect();
+        Err(Failure::NotReady(format!(
+            "not ready: {}",
+            names.join(", ")
+        )))
+    }
+}
+
+fn services(found: &Found) -> Vec<Report> {
+    found.services.iter().map(Report::of_service).collect()
+}
+
+/// Everything that is to be said of one object that is not ready.
+pub(crate) fn explain(
+    report: &Report,
+    services: &[Report],
+    source: Option<&Source>,
+    style: Style,
+) -> String {
+    let reason = report.known_reason();
+    let mood = if report.stalled {
+        Mood::Bad
+    } else {
+        Mood::Waiting
+    };
+    let cause = Cause::read(&report.message, reason);
+    let service = affected(report, &cause, services);
+    let mut lines = vec![format!(
+        "{} is not ready: {}",
+        report.title(),
+        style.paint(&report.reason, mood)
+    )];
+    let mut say = |name: &str, text: &str| lines.push(format!("  {name:<6} {text}"));
+    say("cause", &cause.text);
+    if let Some(reason) = reason {
+        say("fix", reason.fix());
+    }
+    if let Some(place) = source.and_then(|source| place(source, report, &cause, reason)) {
+        say("place", &place);
+    }
+    say("users", &noticed(service));
+    say("undo", &undo(service));
+    lines.join("\n")
+}
+
+/// The message of the `Ready` condition, taken apart.
+struct Cause {
+    /// Component that it speaks of; empty where it speaks of none.
+    component: String,
+    /// Without the fix, which is said by itself.
+    text: String,
+}
+
+impl Cause {
+    /// The grammar is `<component>/<Kind>/<name>: <cause>; <fix>`, which may go on.
+    fn read(message: &str, reason: Option<Reason>) -> Self {
+        let component = match message.split_once(": ") {
+            Some((subject, _)) if subject.matches('/').count() == 2 => subject.split('/').next(),
+            _ => None,
+        };
+        let fix = reason.map_or_else(String::new, |reason| format!("; {}", reason.fix()));
+        Self {
+            component: component.unwrap_or_default().to_owned(),
+            text: message.replacen(&fix, "", 1),
+        }
+    }
+}
+
+/// The service that the cause is about: the object itself, or a part of the application.
+fn affected<'a>(report: &'a Report, cause: &Cause, services: &'a [Report]) -> Option<&'a Report> {
+    if report.kind == "AppService" {
+        return Some(report);
+    }
+    let name = format!("{}-{}", report.name, cause.component);
+    services
+        .iter()
+        .find(|service| service.name == name && service.namespace == report.namespace)
+}
+
+fn noticed(service: Option<&Report>) -> String {
+    let Some(service) = service else {
+        return "what is served is told by `orlop status NAME`".to_owned();
+    };
+    let serving = &service.serving;
+    match (&serving.revision, serving.coming()) {
+        (Some(old), Some(new)) if serving.ready_replicas > 0 => {
+            format!("nothing: revision {old} answers, {new} is not served before it is ready")
+        }
+        (Some(revision), _) if serving.ready_replicas > 0 => {
+            format!(
+                "requests are answered by {} of revision {revision}",
+                replicas(serving.ready_replicas)
+            )
+        }
+        _ => "requests are not answered: no replica is ready".to_owned(),
+    }
+}
+
+fn replicas(count: i32) -> String {
+    match count {
+        1 => "1 replica".to_owned(),
+        count => format!("{count} replicas"),
+    }
+}
+
+fn undo(service: Option<&Report>) -> String {
+    let serving = service.map(|service| &service.serving);
+    match serving.and_then(|serving| Some((serving.revision.as_ref()?, serving.coming()))) {
+        Some((old, Some(_))) => format!(
+            "apply the manifest as it was before: revision {old} still runs, and is served on"
+        ),
+        Some((_, None)) => "apply the manifest as it was before".to_owned(),
+        None => "nothing was served before: there is nothing to go back to".to_owned(),
+    }
+}
+
+/// Line and field of the manifest that the cause is about.
+fn place(
+    source: &Source,
+    report: &Report,
+    cause: &Cause,
+    reason: Option<Reason>,
+) -> Option<String> {
+    let (document, value) = source
+        .documents
+        .iter()
+        .map(|document| (document, document.to_value()))
+        .find(|(_, value)| {
+            value["kind"] == report.kind && value["metadata"]["name"] == report.name.as_str()
+        })?;
+    let mut path = "spec".to_owned();
+    if let Some(services) = value["spec"]["services"].as_array() {
+        let index = services
+            .iter()
+            .position(|service| service["name"] == cause.component.as_str());
+        path = match index {
+            Some(index) => format!("spec.services[{index}]"),
+            None => "spec.edge".to_owned(),
+        };
+    }
+    // A name that the cause quotes and the manifest has is the place; else the field of the reason.
+    let quoted = quoted(&cause.text)
+        .find_map(|name| document.find_text_below(&path, name))
+        .filter(|_| reason == Some(Reason::ConfigMissing));
+    let field = quoted.unwrap_or_else(|| format!("{path}{}", field(reason)));
+    Some(format!(
+        "{}:{} ({field})",
+        source.name,
+        document.line(&field)
+    ))
+}
+
+/// Field of a service that a reason is mostly about.
+fn field(reason: Option<Reason>) -> &'static str {
+    match reason {
+        Some(Reason::ImagePullFailed | Reason::CrashLooping) => ".image",
+        Some(Reason::ConfigMissing) => ".env",
+        Some(Reason::Unschedulable) => ".resources.requests",
+        Some(Reason::OutOfMemory) => ".resources.limits.memory",
+        Some(Reason::ProbeFailing) => ".probes",
+        Some(Reason::DependencyMissing) => ".uses",
+        Some(Reason::QuotaExceeded) => ".replicas",
+        _ => "",
+    }
+}
+
+/// Words of the text in single, double or back quotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split(['\'', '"', '`']).skip(1).step_by(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use orlop_crds::{AppPlatform, AppService};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const MANIFEST: &str = "\
+apiVersion: orlop.dev/v1alpha1
+kind: AppPlatform
+metadata: {name: shop}
+spec:
+  services:
+  - name: api
+    image: api
+    port: 80
+  - name: web
+    image: acme/nope:1
+    port: 3000
+    env:
+    - name: TOKEN
+      secretKeyRef: {name: tokens, key: web}
+";
+
+    fn conditions(reason: &str, message: &str) -> Value {
+        json!([{
+            "type": "Ready", "status": "False", "reason": reason, "message": message,
+            "observedGeneration": 2, "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }, {
+            "type": "Stalled", "status": "True", "reason": reason, "message": message,
+            "observedGeneration": 2, "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }])
+    }
+
+    fn platform(reason: &str, message: &str) -> Report {
+        let object: AppPlatform = serde_json::from_value(json!({
+            "apiVersion": "orlop.dev/v1alpha1",
+            "kind": "AppPlatform",
+            "metadata": {"name": "shop", "namespace": "lantern", "generation": 2},
+            "spec": {},
+            "status": {"conditions": conditions(reason, message)},
+        }))
+        .unwrap();
+        Report::of_platform(&object)
+    }
+
+    fn service(status: &Value) -> Report {
+        let object: AppService = serde_json::from_value(json!({
+            "apiVersion": "orlop.dev/v1alpha1",
+            "kind": "AppService",
+            "metadata": {"name": "shop-web", "namespace": "lantern", "generation": 2},
+            "spec": {"image": "acme/nope:1", "port": 3000},
+            "status": status,
+        }))
+        .unwrap();
+        Report::of_service(&object)
+    }
+
+    fn source() -> Source {
+        Source {
+            name: "app.yaml".to_owned(),
+            documents: serde_saphyr::from_multiple(MANIFEST).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_failed_release_is_told_with_its_place_and_who_answers_meanwhile() {
+        let report = platform(
+            "ImagePullFailed",
+            "web/Deployment/shop-web-2: image 'acme/nope:1' cannot be fetched; correct `image`, or `imagePullSecrets` for a private registry; revision 1 goes on being served",
+        );
+        let web = service(&json!({
+            "activeRevision": "1",
+            "readyReplicas": 2,
+            "release": {"phase": "Starting", "from": "1", "to": "2", "fromReplicas": 2, "since": "2026-01-01T00:00:00Z"},
+        }));
+        assert_eq!(
+            explain(&report, &[web], Some(&source()), Style::PLAIN),
+            "\
+AppPlatform/shop is not ready: ImagePullFailed
+  cause  web/Deployment/shop-web-2: image 'acme/nope:1' cannot be fetched; revision 1 goes on being served
+  fix    correct `image`, or `imagePullSecrets` for a private registry
+  place  app.yaml:10 (spec.services[1].image)
+  users  nothing: revision 1 answers, 2 is not served before it is ready
+  undo   apply the manifest as it was before: revision 1 still runs, and is served on"
+        );
+    }
+
+    #[test]
+    fn a_missing_secret_is_pointed_at_where_it_is_named() {
+        let report = platform(
+            "ConfigMissing",
+            "web/Deployment/shop-web-1: secret \"tokens\" not found; create what is named, or correct the reference in `env` or `envFrom`",
+        );
+        let told = explain(
+            &report,
+            &[service(&json!({}))],
+            Some(&source()),
+            Style::PLAIN,
+        );
+        assert!(
+            told.contains("place  app.yaml:14 (spec.services[1].env[0].secretKeyRef.name)"),
+            "{told}"
+        );
+        assert!(told.contains("users  requests are not answered"), "{told}");
+        assert!(told.contains("undo   nothing was served before"), "{told}");
+    }
+
+    #[test]
+    fn a_reason_of_another_version_is_told_as_it_came() {
+        let report = platform("SomethingNew", "web/Pod/x: it is new; do this");
+        let told = explain(&report, &[], None, Style::PLAIN);
+        assert!(told.contains("SomethingNew"), "{told}");
+        assert!(
+            told.contains("cause  web/Pod/x: it is new; do this"),
+            "{told}"
+        );
+    }
+}
