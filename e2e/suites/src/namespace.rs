@@ -12,7 +12,7 @@ use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{DeleteParams, ListParams, PostParams},
 };
-use orlop_crds::{AppPlatform, AppService};
+use orlop_crds::AppPlatform;
 use serde_json::json;
 
 use crate::{Cluster, eventually, verdict};
@@ -22,6 +22,8 @@ pub(crate) const PREFIX: &str = "suite-";
 /// A pod of ours takes at most 50 s to stop, and the namespace's controller looks again each few
 /// seconds.
 const GONE_WITHIN: Duration = Duration::from_secs(150);
+/// A failure shows in the first few of each kind.
+const DESCRIBED_MAX: usize = 12;
 
 /// A namespace of its own, with the strictest Pod Security.
 #[derive(Clone)]
@@ -116,35 +118,27 @@ impl TestNamespace {
     /// Prints what a person would look at first.
     async fn describe(&self) {
         let list = ListParams::default();
-        for platform in self
-            .api::<AppPlatform>()
-            .list(&list)
-            .await
-            .into_iter()
-            .flatten()
-        {
+        let platforms = self.api::<AppPlatform>().list(&list).await;
+        for platform in platforms.into_iter().flatten().take(DESCRIBED_MAX) {
             println!(
                 "AppPlatform {}: {:?}",
                 platform.name_any(),
                 verdict(&platform)
             );
         }
-        for service in self
-            .api::<AppService>()
-            .list(&list)
-            .await
-            .into_iter()
-            .flatten()
-        {
-            let status = service.status.as_ref();
-            let conditions = status.map(|status| &status.conditions);
-            println!("AppService {}: {conditions:?}", service.name_any());
-        }
-        for pod in self.api::<Pod>().list(&list).await.into_iter().flatten() {
+        let pods = self.api::<Pod>().list(&list).await;
+        for pod in pods.into_iter().flatten().take(DESCRIBED_MAX) {
+            let status = pod.status.clone().unwrap_or_default();
+            let states: Vec<_> = status
+                .container_statuses
+                .into_iter()
+                .flatten()
+                .map(|container| (container.ready, container.restart_count))
+                .collect();
+            let phase = status.phase.unwrap_or_default();
             println!(
-                "Pod {}: {:?}",
-                pod.name_any(),
-                pod.status.and_then(|status| status.phase)
+                "Pod {}: {phase}, containers ready and restarts {states:?}",
+                pod.name_any()
             );
         }
     }

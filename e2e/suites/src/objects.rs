@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use kube::{
     Api, ResourceExt as _,
-    api::{DynamicObject, ListParams},
+    api::{DynamicObject, ListParams, TypeMeta},
     core::{ApiResource, GroupVersionKind},
 };
 use serde_json::{Map, Value};
@@ -71,7 +71,13 @@ pub async fn made(namespace: &TestNamespace) -> Result<BTreeMap<Identity, Dynami
     let list = ListParams::default().labels(OWNER_LABEL);
     let mut made = BTreeMap::new();
     for kind in KINDS {
-        for object in api(namespace, kind).list(&list).await? {
+        for mut object in api(namespace, kind).list(&list).await? {
+            // The items of a list do not say their kind.
+            let (group, version, kind_name) = kind;
+            object.types = Some(TypeMeta {
+                api_version: GroupVersionKind::gvk(group, version, kind_name).api_version(),
+                kind: kind_name.to_owned(),
+            });
             let name = object.name_any();
             let identity = Identity { kind, name };
             made.insert(identity, object);

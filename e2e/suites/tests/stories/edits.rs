@@ -106,7 +106,6 @@ async fn edit_object(
 }
 
 /// One edit of a field.
-#[derive(Debug)]
 enum Edit {
     /// From this value to another of its type.
     Change(Value),
@@ -140,7 +139,11 @@ impl Editor {
     }
 
     async fn set_back(&self, field: &Field, edit: &Edit) -> Result<()> {
-        let what = format!("{field} is set back after {edit:?}");
+        let edit = match edit {
+            Edit::Change(_) => "a change",
+            Edit::Remove => "its removal",
+        };
+        let what = format!("{field} is set back after {edit}");
         eventually(SET_BACK_WITHIN, what, async || {
             let mut now = normalised(&self.api.get(&self.name).await?)?;
             if let Some(list) = field.renamed_list() {
