@@ -30,15 +30,50 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Error(error) => write!(f, "error: {error:#}"),
+            Self::Error(error) => write!(f, "error: {}", told(error)),
             Self::Invalid(mistakes) => f.write_str(&mistakes.join("\n")),
             Self::NotReady(why) => f.write_str(why),
         }
     }
 }
 
+/// The chain of causes in one line. The API server's answer ends it: what follows is the same
+/// answer again, as a data structure.
+fn told(error: &anyhow::Error) -> String {
+    let mut words = Vec::new();
+    for cause in error.chain() {
+        if let Some(kube::Error::Api(status)) = cause.downcast_ref() {
+            words.push(status.message.clone());
+            break;
+        }
+        words.push(cause.to_string());
+    }
+    words.join(": ")
+}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::Error(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_of_the_api_server_is_told_once_in_its_own_words() {
+        let status = Status::failure("namespaces \"quay\" not found", "NotFound").with_code(404);
+        let answer = kube::Error::Api(status.boxed());
+        let error = Err::<(), _>(answer)
+            .context("failed to apply AppPlatform/harbour")
+            .unwrap_err();
+        assert_eq!(
+            Failure::from(error).to_string(),
+            "error: failed to apply AppPlatform/harbour: namespaces \"quay\" not found"
+        );
     }
 }
