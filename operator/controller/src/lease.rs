@@ -205,7 +205,6 @@ impl Held {
             }
         }
         self.election.leader.set(0);
-        tracing::error!(lease = self.election.name, "lost the lease");
     }
 
     /// Tries until it is renewed, or in somebody else's hands.
