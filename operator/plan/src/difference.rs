@@ -9,7 +9,7 @@
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Object, Observed, Write, labels, prune::Pruning};
+use crate::{Object, Observed, Write, fence, labels, prune::Pruning};
 
 /// The writes of one pass.
 #[derive(Debug, Default)]
@@ -21,13 +21,18 @@ pub(crate) struct Writes {
 
 /// In order; deletions last, so that a failure before them keeps what is still in use. A name
 /// under which something is being deleted waits until it is free.
-pub(crate) fn writes(objects: Vec<Object>, pruning: &Pruning, observed: &Observed) -> Writes {
+pub(crate) fn writes(
+    objects: Vec<Object>,
+    pruning: &Pruning,
+    observed: &Observed,
+    owner_version: Option<&str>,
+) -> Writes {
     let mut writes = Vec::new();
     for object in objects {
         if pruning.busy.contains(&object.name()) {
             continue;
         }
-        match write(object, observed) {
+        match write(object, observed, owner_version) {
             Ok(write) => writes.extend(write),
             Err(error) => {
                 return Writes {
@@ -45,15 +50,23 @@ pub(crate) fn writes(objects: Vec<Object>, pruning: &Pruning, observed: &Observe
 }
 
 /// What must be written so that `wanted` stands; nothing if it does.
-fn write(wanted: Object, observed: &Observed) -> Result<Option<Write>, serde_json::Error> {
+fn write(
+    wanted: Object,
+    observed: &Observed,
+    owner_version: Option<&str>,
+) -> Result<Option<Write>, serde_json::Error> {
     let name = wanted.name();
-    let wanted = stamped(wanted)?;
+    let mut wanted = stamped(wanted)?;
     let Some(live) = observed.get(name.kind, &name.name) else {
+        fence::stamp(&mut wanted, owner_version);
         return Ok(Some(Write::Create(wanted)));
     };
-    if stands(&wanted.to_value()?, &live.to_value()?) {
+    // What is on its way out is left alone, and made anew when it is gone.
+    let is_going = live.metadata().deletion_timestamp.is_some();
+    if is_going || stands(&wanted.to_value()?, &live.to_value()?) {
         return Ok(None);
     }
+    fence::stamp(&mut wanted, owner_version);
     let resource_version = live.metadata().resource_version.clone().unwrap_or_default();
     Ok(Some(Write::Update {
         object: wanted,

@@ -20,5 +20,7 @@ pub const OWNER_NAME: &str = "orlop.dev/owner-name";
 pub const REVISION: &str = "orlop.dev/revision";
 /// Annotation: fingerprint of what was applied, so that a field that is no longer wanted is seen.
 pub const INTENT: &str = "orlop.dev/intent";
+/// Annotation: resource version of the owner from which the object was written last.
+pub const OWNER_VERSION: &str = "orlop.dev/owner-version";
 /// Annotation on the edge's pods: fingerprint of its configuration.
 pub const CONFIG: &str = "orlop.dev/config";

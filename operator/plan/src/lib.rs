@@ -15,6 +15,7 @@
 pub mod cause;
 mod condition;
 mod difference;
+mod fence;
 pub mod labels;
 mod meta;
 mod names;
@@ -28,6 +29,7 @@ mod reconcile;
 mod revision;
 pub mod service;
 
+pub use fence::is_superseded;
 pub use object::{Kind, Object, ObjectName};
 pub use observed::{Observed, ProbeFailure};
 pub use outcome::{Failure, Notice, NoticeLevel, Plan, Write};

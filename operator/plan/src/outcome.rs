@@ -17,11 +17,24 @@ pub struct Plan<S> {
     pub notices: Vec<Notice>,
 }
 
+impl<S> Plan<S> {
+    /// Leaves everything as it is.
+    pub(crate) fn nothing(status: S) -> Self {
+        Self {
+            writes: Vec::new(),
+            status,
+            wake_at: None,
+            notices: Vec::new(),
+        }
+    }
+}
+
 /// One write to the API server.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
     /// Server-side apply of an object that was not observed. If one of this name exists after all,
-    /// it must be ours (then it is applied over) or the write fails with [`Failure::NameTaken`].
+    /// it must be ours or the write fails with [`Failure::NameTaken`]. What is ours is applied over,
+    /// unless it [`is_superseded`](crate::is_superseded): then the caches lag and the write is stale.
     Create(Object),
     /// Forced server-side apply over the observed version; fails if the object has changed since.
     Update {

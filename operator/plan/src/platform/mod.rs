@@ -13,7 +13,8 @@ use orlop_crds::{AppPlatform, AppPlatformStatus};
 
 use self::validate::ValidatedPlatform;
 use crate::{
-    Failure, Kind, Object, ObjectName, Observed, Plan, Reconcile, Settings, difference, prune,
+    Failure, Kind, Object, ObjectName, Observed, Plan, Reconcile, Settings, difference, fence,
+    prune,
 };
 
 /// Name of the edge among the components; no component may be called so.
@@ -46,6 +47,9 @@ impl Reconcile for AppPlatform {
         settings: &Settings,
         now: Timestamp,
     ) -> Plan<AppPlatformStatus> {
+        if fence::is_behind(&self.metadata, observed) {
+            return Plan::nothing(self.status.clone().unwrap_or_default());
+        }
         match validate::validate(self, settings) {
             Ok(platform) => plan(&platform, self.status.as_ref(), observed, now),
             Err(invalid) => status::invalid(self, &invalid, now),
@@ -79,6 +83,6 @@ fn plan(
         .map(|status| status.pruning.as_slice())
         .unwrap_or_default();
     let pruning = prune::prune(recorded_pruning, &keep, observed);
-    let written = difference::writes(objects, &pruning, observed);
+    let written = difference::writes(objects, &pruning, observed, platform.version.as_deref());
     status::report(platform, recorded, observed, written, pruning.record, now)
 }

@@ -17,6 +17,7 @@ pub(crate) struct ValidatedPlatform {
     pub(crate) namespace: String,
     pub(crate) uid: String,
     pub(crate) generation: Option<i64>,
+    pub(crate) version: Option<String>,
     pub(crate) services: Vec<ServiceComponent>,
     /// The edge, if anything is to be reached through it.
     pub(crate) edge: Option<Edge>,
@@ -66,6 +67,7 @@ pub(crate) fn validate(
         namespace: object.metadata.namespace.clone().unwrap_or_default(),
         uid: object.metadata.uid.clone().unwrap_or_default(),
         generation: object.metadata.generation,
+        version: object.metadata.resource_version.clone(),
         services: spec.services.clone(),
         edge,
         edge_image: settings.edge_image.clone(),
