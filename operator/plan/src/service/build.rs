@@ -59,25 +59,31 @@ pub(super) fn objects(
     objects
 }
 
-/// The revision to select. One that cannot run any more (its template is lost) is left selected
-/// only while nothing else is there.
+/// The revision that the Service selects, if it selects exactly one.
+pub(super) fn selected(service: &ValidatedService, observed: &Observed) -> Option<Revision> {
+    let live = observed
+        .service(&service.name)?
+        .spec
+        .as_ref()?
+        .selector
+        .as_ref()?;
+    let revision = Revision::parse(live.get(labels::REVISION)?)?;
+    (*live == selector(&service.name, &revision)).then_some(revision)
+}
+
+/// The revision to select. If the one that is decided cannot run (its template is lost, or not seen
+/// yet), what is selected stays; where nothing is, the declared one is.
 fn selectable(
     service: &ValidatedService,
     decision: &Decision,
     templates: &BTreeMap<Revision, Template>,
     observed: &Observed,
 ) -> Revision {
-    let runs = |revision: &Revision| {
-        templates.contains_key(revision)
-            || observed
-                .deployment(&revision_name(&service.name, revision))
-                .is_some()
-    };
-    if runs(&decision.select) {
-        decision.select.clone()
-    } else {
-        service.revision.clone()
+    let name = revision_name(&service.name, &decision.select);
+    if templates.contains_key(&decision.select) || observed.deployment(&name).is_some() {
+        return decision.select.clone();
     }
+    selected(service, observed).unwrap_or_else(|| service.revision.clone())
 }
 
 /// The template kept in the ControllerRevision.

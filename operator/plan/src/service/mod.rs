@@ -23,7 +23,7 @@ use self::{
 use crate::{
     Failure, Kind, Object, ObjectName, Observed, Plan, Reconcile, Settings, cause,
     difference::{self, Writes},
-    labels, prune,
+    fence, labels, prune,
     revision::Revision,
 };
 
@@ -56,6 +56,9 @@ impl Reconcile for AppService {
         settings: &Settings,
         now: Timestamp,
     ) -> Plan<AppServiceStatus> {
+        if fence::is_behind(&self.metadata, observed) {
+            return Plan::nothing(self.status.clone().unwrap_or_default());
+        }
         match validate::validate(self, settings) {
             Ok(service) => plan(&service, self.status.as_ref(), observed, now),
             Err(invalid) => status::invalid(self, &invalid, now),
@@ -98,7 +101,7 @@ fn plan(
     let pruning = prune::prune(recorded_pruning, &keep, observed);
 
     let written = if decision.memory == memory {
-        difference::writes(objects, &pruning, observed)
+        difference::writes(objects, &pruning, observed, service.version.as_deref())
     } else {
         // The decision is recorded first; the next pass acts on it.
         Writes::default()
@@ -147,13 +150,7 @@ fn seen(service: &ValidatedService, observed: &Observed, pruning: &[PruneRecord]
                 run(object),
             ))
         });
-    let selected = observed
-        .service(&service.name)
-        .and_then(|object| object.spec.as_ref()?.selector.as_ref())
-        .and_then(|selector| {
-            let revision = Revision::parse(selector.get(labels::REVISION)?)?;
-            (*selector == build::selector(&service.name, &revision)).then_some(revision)
-        });
+    let selected = build::selected(service, observed);
     Seen {
         selected,
         runs: kept.chain(running).collect(),
@@ -166,15 +163,16 @@ fn revision_label(labels: Option<&BTreeMap<String, String>>) -> Option<Revision>
 
 fn run(deployment: &Deployment) -> Run {
     let status = deployment.status.as_ref();
-    // A status that speaks of an older generation says nothing of the pods that are wanted now.
-    let current =
-        status.and_then(|status| status.observed_generation) >= deployment.metadata.generation;
+    let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas);
     let ready = status.and_then(|status| status.ready_replicas).unwrap_or(0);
     let completed = cause::deployment_condition(deployment, "Progressing")
         .is_some_and(|condition| condition.reason.as_deref() == Some("NewReplicaSetAvailable"));
     Run {
-        replicas: deployment.spec.as_ref().and_then(|spec| spec.replicas),
-        ready: if current { ready } else { 0 },
+        replicas,
+        // After a change of size the status still counts pods that are about to go.
+        ready: replicas.map_or(ready, |replicas| ready.min(replicas)),
+        settled: status.and_then(|status| status.observed_generation)
+            >= deployment.metadata.generation,
         stillborn: !completed,
     }
 }

@@ -5,10 +5,12 @@
 //!
 //! ```text
 //!  (none) --another revision is declared--> Starting --it is ready--> Switching
-//!    ^                                         ^                          |
-//!    |                                         +--the new one died--------+
-//!    |                                         |                          | the Service selects it
-//!    +---- `drain` is over ---- Draining <-----|--------------------------+
+//!    ^                                         ^                        |  ^
+//!    |                                         +--the new one died------+  | the Service does not
+//!    |                                         |                        |  | select it any more
+//!    +---- `drain` is over ---- Draining ------+                        |  |
+//!                                  ^   +--------------------------------|--+
+//!                                  +---- the Service selects it --------+
 //! ```
 //!
 //! The Service selects the old revision in `Starting`, the new one in `Draining`, and is moved in
@@ -48,6 +50,8 @@ pub(crate) struct Run {
     /// Wanted by the Deployment; none if there is no Deployment.
     pub(crate) replicas: Option<i32>,
     pub(crate) ready: i32,
+    /// Its status speaks of the size that is wanted now.
+    pub(crate) settled: bool,
     /// It never had all its pods available: nothing is lost by stopping it.
     pub(crate) stillborn: bool,
 }
@@ -83,7 +87,7 @@ pub(crate) fn step(wanted: &Wanted, seen: &Seen, memory: &Memory, now: Timestamp
                 to,
                 since: now,
             }
-            .decide(wanted, now),
+            .decide(wanted, seen, now),
         },
     }
 }
@@ -101,7 +105,7 @@ fn at_rest(wanted: &Wanted, seen: &Seen, active: Revision, now: Timestamp) -> De
             wake_at: None,
         };
     }
-    Release::begin(active, wanted, seen, now).decide(wanted, now)
+    Release::begin(active, wanted, seen, now).decide(wanted, seen, now)
 }
 
 /// A release whose recorded revisions are readable.
@@ -125,6 +129,12 @@ impl Release {
         }
     }
 
+    /// What was to be served when the release began never came into being, or left no trace, so the
+    /// new revision was selected at once: it is what is served.
+    fn is_from_nothing(&self, seen: &Seen) -> bool {
+        !seen.runs.contains_key(&self.from) && seen.selected.as_ref() == Some(&self.to)
+    }
+
     fn step(self, wanted: &Wanted, seen: &Seen, now: Timestamp) -> Decision {
         match self.phase {
             ReleasePhase::Starting => self.starting(wanted, seen, now),
@@ -133,9 +143,16 @@ impl Release {
         }
     }
 
-    fn starting(self, wanted: &Wanted, seen: &Seen, now: Timestamp) -> Decision {
+    fn starting(mut self, wanted: &Wanted, seen: &Seen, now: Timestamp) -> Decision {
+        if self.from_replicas == 0 && seen.run(&self.from).ready > 0 {
+            // It was only slow to start, and is all that is served.
+            self.from_replicas = seen.size(&self.from, wanted);
+        }
         if wanted.revision == self.from {
             return at_rest(wanted, seen, self.from, now);
+        }
+        if wanted.revision != self.to && self.is_from_nothing(seen) {
+            return Self::begin(self.to, wanted, seen, now).decide(wanted, seen, now);
         }
         if wanted.revision != self.to {
             let to = wanted.revision.clone();
@@ -144,28 +161,28 @@ impl Release {
                 since: now,
                 ..self
             }
-            .decide(wanted, now);
+            .decide(wanted, seen, now);
         }
         if seen.may_serve(&self.to, wanted.replicas, &self.from) {
             return self
                 .into_phase(ReleasePhase::Switching, now)
-                .decide(wanted, now);
+                .decide(wanted, seen, now);
         }
-        self.decide(wanted, now)
+        self.decide(wanted, seen, now)
     }
 
     fn switching(self, wanted: &Wanted, seen: &Seen, now: Timestamp) -> Decision {
         if seen.selected.as_ref() == Some(&self.to) {
             return self
                 .into_phase(ReleasePhase::Draining, now)
-                .decide(wanted, now);
+                .decide(wanted, seen, now);
         }
         if wanted.revision != self.to || seen.is_worse(&self.to, &self.from, wanted) {
             return self
                 .into_phase(ReleasePhase::Starting, now)
-                .decide(wanted, now);
+                .decide(wanted, seen, now);
         }
-        self.decide(wanted, now)
+        self.decide(wanted, seen, now)
     }
 
     fn draining(self, wanted: &Wanted, seen: &Seen, now: Timestamp) -> Decision {
@@ -173,7 +190,14 @@ impl Release {
         if seen.is_worse(&self.to, &self.from, wanted) {
             return self
                 .into_phase(ReleasePhase::Starting, now)
-                .decide(wanted, now);
+                .decide(wanted, seen, now);
+        }
+        // Edited by hand, or never moved and only seen so: requests reached the old one since the
+        // drain began, and it begins anew.
+        if wanted.revision == self.to && seen.selected.as_ref() != Some(&self.to) {
+            return self
+                .into_phase(ReleasePhase::Switching, now)
+                .decide(wanted, seen, now);
         }
         // Going back to the revision that still runs needs no start.
         if wanted.revision == self.from {
@@ -186,12 +210,12 @@ impl Release {
             };
             return back
                 .into_phase(ReleasePhase::Starting, now)
-                .decide(wanted, now);
+                .decide(wanted, seen, now);
         }
         if now >= self.drained_at(wanted) {
             return at_rest(wanted, seen, self.to, now);
         }
-        self.decide(wanted, now)
+        self.decide(wanted, seen, now)
     }
 
     fn into_phase(self, phase: ReleasePhase, now: Timestamp) -> Self {
@@ -210,7 +234,7 @@ impl Release {
     }
 
     /// What this phase asks for.
-    fn decide(mut self, wanted: &Wanted, now: Timestamp) -> Decision {
+    fn decide(mut self, wanted: &Wanted, seen: &Seen, now: Timestamp) -> Decision {
         self.since = whole_second_from(self.since);
         let select = match self.phase {
             ReleasePhase::Starting => &self.from,
@@ -222,12 +246,17 @@ impl Release {
         } else {
             wanted.replicas
         };
+        // The recorded size may be one that a cache still showed: what runs is not made smaller.
+        let from_replicas = match self.from_replicas {
+            0 => 0,
+            recorded => recorded.max(seen.run(&self.from).replicas.unwrap_or(0)),
+        };
         let wake_at =
             (self.phase == ReleasePhase::Draining).then(|| self.drained_at(wanted).max(now));
         Decision {
             select: select.clone(),
             run: BTreeMap::from([
-                (self.from.clone(), self.from_replicas),
+                (self.from.clone(), from_replicas),
                 (self.to.clone(), to_replicas),
             ]),
             wake_at,
@@ -339,7 +368,7 @@ impl Seen {
     /// All replicas are ready, or some are and the one that is served has none.
     fn may_serve(&self, to: &Revision, replicas: i32, from: &Revision) -> bool {
         let run = self.run(to);
-        let complete = run.replicas == Some(replicas) && run.ready >= replicas;
+        let complete = run.settled && run.replicas == Some(replicas) && run.ready >= replicas;
         complete || (run.ready > 0 && self.run(from).ready == 0)
     }
 

@@ -13,6 +13,7 @@ pub(crate) struct ValidatedService {
     pub(crate) namespace: String,
     pub(crate) uid: String,
     pub(crate) generation: Option<i64>,
+    pub(crate) version: Option<String>,
     /// Name of the component in its application; the service's own name if it stands alone.
     pub(crate) component: String,
     /// The application, if it belongs to one.
@@ -60,17 +61,37 @@ pub(crate) fn validate(
             .as_ref()
             .and_then(|labels| labels.get(key))
     };
+    // A revision is frozen with these names for ever: they must not depend on labels that somebody
+    // may have taken away a moment ago.
+    let application = application(object);
+    let component = application.and_then(|application| {
+        let component = name.strip_prefix(application)?.strip_prefix('-')?;
+        Some(component.to_owned())
+    });
     Ok(ValidatedService {
-        component: label(labels::NAME).unwrap_or(&name).clone(),
-        part_of: label(labels::PART_OF).cloned(),
+        component: label(labels::NAME)
+            .cloned()
+            .or(component)
+            .unwrap_or_else(|| name.clone()),
+        part_of: label(labels::PART_OF)
+            .cloned()
+            .or_else(|| application.map(str::to_owned)),
         namespace: object.metadata.namespace.clone().unwrap_or_default(),
         uid: object.metadata.uid.clone().unwrap_or_default(),
         generation: object.metadata.generation,
+        version: object.metadata.resource_version.clone(),
         cluster_domain: settings.cluster_domain.clone(),
         name,
         revision,
         spec,
     })
+}
+
+/// Name of the AppPlatform that owns the service.
+fn application(object: &AppService) -> Option<&str> {
+    let mut owners = object.metadata.owner_references.iter().flatten();
+    let owner = owners.find(|owner| owner.kind == "AppPlatform")?;
+    Some(&owner.name)
 }
 
 fn invalid(field: &str, message: &str) -> Invalid {
