@@ -36,7 +36,10 @@ pub(crate) enum Image {
 
 impl Image {
     pub(crate) fn of(name: &str) -> Self {
-        match name.split_once(':').map(|(_, tag)| tag.trim_start_matches(char::is_numeric)) {
+        match name
+            .split_once(':')
+            .map(|(_, tag)| tag.trim_start_matches(char::is_numeric))
+        {
             Some("-absent") => Self::CannotBePulled,
             Some("-crash") => Self::Crashes,
             Some("-unready") => Self::NeverReady,
@@ -71,7 +74,15 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) fn new(lag: i64) -> Self {
         let tasks = BTreeSet::new();
-        Self { tasks, sequence: 0, deployments_seen: 0, swept: 0, quota: usize::MAX, lag, pods: 0 }
+        Self {
+            tasks,
+            sequence: 0,
+            deployments_seen: 0,
+            swept: 0,
+            quota: usize::MAX,
+            lag,
+            pods: 0,
+        }
     }
 
     /// When something happens next.
@@ -82,8 +93,10 @@ impl Cluster {
     /// What the controllers notice of the world, to be acted on after a while.
     pub(crate) fn notice(&mut self, world: &World, now: i64, dice: &mut Dice) {
         let log = world.log(DEPLOYMENTS);
-        let names: BTreeSet<_> =
-            log[self.deployments_seen..].iter().map(|event| event.name.clone()).collect();
+        let names: BTreeSet<_> = log[self.deployments_seen..]
+            .iter()
+            .map(|event| event.name.clone())
+            .collect();
         self.deployments_seen = log.len();
         for name in names {
             self.after(now, dice.between(1, 800), Task::Sync(name));
@@ -126,13 +139,18 @@ impl Cluster {
 
     /// A pod that was ready is so no more; it comes back by itself.
     pub(crate) fn crash_a_pod(&mut self, world: &mut World, now: i64, dice: &mut Dice) {
-        let ready: Vec<String> =
-            world.list(Resource::Pod).filter(|pod| is_ready(&pod.body)).map(name_of).collect();
+        let ready: Vec<String> = world
+            .list(Resource::Pod)
+            .filter(|pod| is_ready(&pod.body))
+            .map(name_of)
+            .collect();
         if ready.is_empty() {
             return;
         }
         let name = dice.pick(&ready).clone();
-        world.edit(Resource::Pod, &name, |body| set_ready(body.pod_mut().unwrap(), false));
+        world.edit(Resource::Pod, &name, |body| {
+            set_ready(body.pod_mut().unwrap(), false)
+        });
         self.after(now, dice.between(200, 9000), Task::Start(name.clone()));
         let owner = owner_of(world, &name);
         self.resync(owner, now, dice);
@@ -140,7 +158,8 @@ impl Cluster {
 
     fn after(&mut self, now: i64, lag: i64, task: Task) {
         self.sequence += 1;
-        self.tasks.insert((now + lag * self.lag / 100, self.sequence, task));
+        self.tasks
+            .insert((now + lag * self.lag / 100, self.sequence, task));
     }
 
     fn resync(&mut self, owner: Option<String>, now: i64, dice: &mut Dice) {
@@ -179,12 +198,24 @@ impl Cluster {
         let mut superfluous: Vec<_> = new.iter().collect();
         superfluous.sort_by_key(|pod| pod.ready);
         let surplus = new.len().saturating_sub(wanted);
-        let mut goes: Vec<String> =
-            superfluous.iter().take(surplus).map(|pod| pod.name.clone()).collect();
+        let mut goes: Vec<String> = superfluous
+            .iter()
+            .take(surplus)
+            .map(|pod| pod.name.clone())
+            .collect();
         // Old pods that are not ready go at once, ready ones only while enough are left.
         let spare = ready.saturating_sub(wanted);
-        goes.extend(old.iter().filter(|pod| !pod.ready).map(|pod| pod.name.clone()));
-        goes.extend(old.iter().filter(|pod| pod.ready).take(spare).map(|pod| pod.name.clone()));
+        goes.extend(
+            old.iter()
+                .filter(|pod| !pod.ready)
+                .map(|pod| pod.name.clone()),
+        );
+        goes.extend(
+            old.iter()
+                .filter(|pod| pod.ready)
+                .take(spare)
+                .map(|pod| pod.name.clone()),
+        );
         for pod in goes {
             self.stop(world, &pod, now, dice);
         }
@@ -203,7 +234,15 @@ impl Cluster {
         let deployment_name = deployment.metadata.name.clone().unwrap();
         let name = format!("{deployment_name}-{}", self.pods);
         let pod = new_pod(&name, deployment, uid);
-        let image = pod.status.as_ref().unwrap().container_statuses.as_ref().unwrap()[0].image.clone();
+        let image = pod
+            .status
+            .as_ref()
+            .unwrap()
+            .container_statuses
+            .as_ref()
+            .unwrap()[0]
+            .image
+            .clone();
         world.create(Body::Pod(Box::new(pod)), at(now)).unwrap();
         if Image::of(&image) == Image::Good {
             self.after(now, dice.between(100, 6000), Task::Start(name));
@@ -255,7 +294,11 @@ fn report(world: &mut World, name: &str, quota_exceeded: bool) {
     let complete = updated == wanted && pods.len() == wanted && ready == wanted;
     let last = deployment.status.clone().unwrap_or_default();
     let was_complete = last.updated_replicas == last.replicas
-        && last.conditions.iter().flatten().any(|c| c.reason.as_deref() == Some("NewReplicaSetAvailable"));
+        && last
+            .conditions
+            .iter()
+            .flatten()
+            .any(|c| c.reason.as_deref() == Some("NewReplicaSetAvailable"));
     let reason = if complete || (was_complete && updated == pods.len()) {
         "NewReplicaSetAvailable"
     } else {
@@ -270,7 +313,8 @@ fn report(world: &mut World, name: &str, quota_exceeded: bool) {
     };
     let mut conditions = vec![condition("Progressing", reason, "")];
     if quota_exceeded {
-        let message = format!(r#"pods "{name}-x" is forbidden: exceeded quota: small, requested: pods=1"#);
+        let message =
+            format!(r#"pods "{name}-x" is forbidden: exceeded quota: small, requested: pods=1"#);
         conditions.push(condition("ReplicaFailure", "FailedCreate", &message));
     }
     let count = |count: usize| i32::try_from(count).unwrap();
@@ -282,7 +326,9 @@ fn report(world: &mut World, name: &str, quota_exceeded: bool) {
         conditions: Some(conditions),
         ..DeploymentStatus::default()
     };
-    world.edit(DEPLOYMENTS, name, |body| body.deployment_mut().unwrap().status = Some(status));
+    world.edit(DEPLOYMENTS, name, |body| {
+        body.deployment_mut().unwrap().status = Some(status)
+    });
 }
 
 struct ActivePod {
@@ -299,14 +345,21 @@ fn active_pods(world: &World, owner: &str) -> Vec<ActivePod> {
             ActivePod {
                 name: name_of(pod),
                 ready: is_ready(&pod.body),
-                template: annotations.and_then(|map| map.get(TEMPLATE)).cloned().unwrap_or_default(),
+                template: annotations
+                    .and_then(|map| map.get(TEMPLATE))
+                    .cloned()
+                    .unwrap_or_default(),
             }
         })
         .collect()
 }
 
 fn wanted_replicas(deployment: &Deployment) -> usize {
-    let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let replicas = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1);
     usize::try_from(replicas).unwrap()
 }
 
@@ -317,7 +370,10 @@ fn template_key(deployment: &Deployment) -> String {
 
 fn new_pod(name: &str, deployment: &Deployment, uid: &str) -> Pod {
     let template = &deployment.spec.as_ref().unwrap().template;
-    let image = template.spec.as_ref().unwrap().containers[0].image.clone().unwrap();
+    let image = template.spec.as_ref().unwrap().containers[0]
+        .image
+        .clone()
+        .unwrap();
     let meta = template.metadata.clone().unwrap_or_default();
     let mut annotations = meta.annotations.unwrap_or_default();
     annotations.insert(TEMPLATE.to_owned(), template_key(deployment));
@@ -391,9 +447,14 @@ fn set_ready(pod: &mut Pod, ready: bool) {
 }
 
 pub(crate) fn is_ready(body: &Body) -> bool {
-    let conditions = body.pod().and_then(|pod| pod.status.as_ref()?.conditions.as_ref());
+    let conditions = body
+        .pod()
+        .and_then(|pod| pod.status.as_ref()?.conditions.as_ref());
     !body.is_going()
-        && conditions.is_some_and(|list| list.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+        && conditions.is_some_and(|list| {
+            list.iter()
+                .any(|c| c.type_ == "Ready" && c.status == "True")
+        })
 }
 
 fn name_of(stored: &std::sync::Arc<crate::world::Stored>) -> String {
@@ -413,8 +474,10 @@ fn garbage(world: &World) -> Option<(Resource, String)> {
         .filter(|stored| !stored.body.is_going() || stored.body.resource() == Resource::Pod)
         .map(|stored| stored.body.uid())
         .collect();
-    let owning: BTreeSet<&str> =
-        world.all().flat_map(|stored| stored.body.owners().map(|(_, _, uid)| uid)).collect();
+    let owning: BTreeSet<&str> = world
+        .all()
+        .flat_map(|stored| stored.body.owners().map(|(_, _, uid)| uid))
+        .collect();
     let orphan = |body: &Body| {
         !body.is_going()
             && body.owners().next().is_some()
@@ -423,7 +486,9 @@ fn garbage(world: &World) -> Option<(Resource, String)> {
     let finished = |body: &Body| {
         body.is_going() && body.resource() != Resource::Pod && !owning.contains(body.uid())
     };
-    let found = world.all().find(|stored| orphan(&stored.body) || finished(&stored.body))?;
+    let found = world
+        .all()
+        .find(|stored| orphan(&stored.body) || finished(&stored.body))?;
     Some((found.body.resource(), found.body.name().to_owned()))
 }
 

@@ -6,7 +6,11 @@ use crate::{report::Broken, simulation::Simulation, world::Body};
 
 /// Every primary object says that it is ready.
 pub(crate) fn all_is_ready(simulation: &Simulation) -> Result<(), Broken> {
-    for stored in simulation.world.all().filter(|stored| stored.body.resource().is_primary()) {
+    for stored in simulation
+        .world
+        .all()
+        .filter(|stored| stored.body.resource().is_primary())
+    {
         let ready = condition(&stored.body, "Ready");
         if ready.is_none_or(|ready| ready.status != "True") {
             let name = stored.body.name();
@@ -38,7 +42,9 @@ pub(crate) fn stays_at_rest(simulation: &mut Simulation) -> Result<(), Broken> {
             simulation.processes[0].look_at_everything(now);
             simulation.rest()?;
             if simulation.totals.writes != writes {
-                return Err(simulation.broken("a pass over a world at rest sends something".to_owned()));
+                return Err(
+                    simulation.broken("a pass over a world at rest sends something".to_owned())
+                );
             }
         }
     }

@@ -14,7 +14,12 @@ use crate::{
     world::Resource,
 };
 
-const FATES: [Fate; 4] = [Fate::CrashBefore, Fate::CrashAfter, Fate::AnswerLost, Fate::Lost];
+const FATES: [Fate; 4] = [
+    Fate::CrashBefore,
+    Fate::CrashAfter,
+    Fate::AnswerLost,
+    Fate::Lost,
+];
 
 #[test]
 fn a_creation_survives_the_loss_of_any_write() {
@@ -35,9 +40,11 @@ fn a_switch_survives_the_loss_of_any_write() {
         simulation.rest()?;
         simulation.faults = faults.after(simulation.totals.writes);
         let spec = platform_spec(2);
-        simulation.world.edit(Resource::AppPlatform, declare::PLATFORM, |body| {
-            body.app_platform_mut().unwrap().spec = spec;
-        });
+        simulation
+            .world
+            .edit(Resource::AppPlatform, declare::PLATFORM, |body| {
+                body.app_platform_mut().unwrap().spec = spec;
+            });
         simulation.rest()?;
         Ok(simulation)
     });
@@ -51,9 +58,11 @@ fn a_removal_survives_the_loss_of_any_write() {
         simulation.rest()?;
         simulation.faults = faults.after(simulation.totals.writes);
         let spec = declare::platform_spec(&[declare::service("crane", "acme/crane:1", 1)]);
-        simulation.world.edit(Resource::AppPlatform, declare::PLATFORM, |body| {
-            body.app_platform_mut().unwrap().spec = spec;
-        });
+        simulation
+            .world
+            .edit(Resource::AppPlatform, declare::PLATFORM, |body| {
+                body.app_platform_mut().unwrap().spec = spec;
+            });
         simulation.rest()?;
         Ok(simulation)
     });
@@ -62,12 +71,18 @@ fn a_removal_survives_the_loss_of_any_write() {
 fn platform_spec(version: u32) -> orlop_crds::AppPlatformSpec {
     let lantern = declare::service("lantern", &format!("acme/lantern:{version}"), 2);
     let crane = declare::service("crane", &format!("acme/crane:{version}"), 1);
-    declare::platform_spec(&[declare::routed(declare::using(lantern, "crane"), "/"), crane])
+    declare::platform_spec(&[
+        declare::routed(declare::using(lantern, "crane"), "/"),
+        crane,
+    ])
 }
 
 fn create(simulation: &mut Simulation, version: u32) {
     let body = declare::platform(platform_spec(version));
-    simulation.world.create(body, crate::cluster::at(simulation.now)).unwrap();
+    simulation
+        .world
+        .create(body, crate::cluster::at(simulation.now))
+        .unwrap();
 }
 
 fn at_every_write(what: &str, run: impl Fn(Faults) -> Result<Simulation, Broken>) {
@@ -94,10 +109,7 @@ fn at_every_write(what: &str, run: impl Fn(Faults) -> Result<Simulation, Broken>
     println!("{what}: {points} disturbed writes; {totals}");
 }
 
-fn as_should(
-    simulation: &mut Simulation,
-    should: &BTreeMap<String, Value>,
-) -> Result<(), Broken> {
+fn as_should(simulation: &mut Simulation, should: &BTreeMap<String, Value>) -> Result<(), Broken> {
     if let Some(difference) = difference(&snapshot(&simulation.world), should) {
         return Err(simulation.broken(difference));
     }

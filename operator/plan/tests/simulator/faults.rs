@@ -21,16 +21,26 @@ pub(crate) enum Fate {
 pub(crate) enum Faults {
     None,
     /// Exactly one write, counted from 0, meets its fate.
-    At { write: usize, fate: Fate },
+    At {
+        write: usize,
+        fate: Fate,
+    },
     /// Each write with these chances in a thousand.
-    Random { lost: usize, answer_lost: usize, crash: usize },
+    Random {
+        lost: usize,
+        answer_lost: usize,
+        crash: usize,
+    },
 }
 
 impl Faults {
     /// The same, counted from a later write.
     pub(crate) fn after(self, writes: usize) -> Self {
         match self {
-            Self::At { write, fate } => Self::At { write: write + writes, fate },
+            Self::At { write, fate } => Self::At {
+                write: write + writes,
+                fate,
+            },
             other => other,
         }
     }
@@ -50,7 +60,11 @@ impl Faults {
                     Fate::Answered
                 }
             }
-            Self::Random { lost, answer_lost, crash } => {
+            Self::Random {
+                lost,
+                answer_lost,
+                crash,
+            } => {
                 let roll = dice.below(1000);
                 let half = crash / 2;
                 match roll {

@@ -37,8 +37,9 @@ pub(crate) struct Invariants {
 #[derive(Debug, Default)]
 struct Served {
     selected: Option<String>,
-    /// When a revision was switched away from, in milliseconds.
-    left: BTreeMap<String, i64>,
+    /// When a revision was switched away from, in milliseconds, and the version of the Service that
+    /// this gave.
+    left: BTreeMap<String, (i64, u64)>,
 }
 
 /// A write that was done.
@@ -85,7 +86,10 @@ impl Invariants {
         if done.pass.key.resource != APP_SERVICES || applied.name().name != *name {
             return Ok(());
         }
-        let after = done.world.get(SERVICES, name).ok_or("the applied Service is not there")?;
+        let after = done
+            .world
+            .get(SERVICES, name)
+            .ok_or("the applied Service is not there")?;
         let selector = after.body.selector().cloned().unwrap_or_default();
         let revision = selector.get(labels::REVISION).cloned().unwrap_or_default();
         let exact = BTreeMap::from([
@@ -94,10 +98,15 @@ impl Invariants {
             (labels::REVISION.to_owned(), revision.clone()),
         ]);
         if selector != exact || revision.is_empty() {
-            return Err(format!("Service/{name} selects {selector:?}: not exactly one revision"));
+            return Err(format!(
+                "Service/{name} selects {selector:?}: not exactly one revision"
+            ));
         }
-        self.switched(done, &revision);
-        let before = done.before.as_ref().and_then(|stored| stored.body.selector());
+        self.switched(done, &revision, after.body.version());
+        let before = done
+            .before
+            .as_ref()
+            .and_then(|stored| stored.body.selector());
         if before == Some(&selector) {
             return Ok(());
         }
@@ -113,14 +122,19 @@ impl Invariants {
         if ready(done.world, name, &revision) > 0 || !seen(&other) || seen(&revision) {
             return Ok(());
         }
-        Err(format!("Service/{name} is pointed at {revision}, which has no ready pod, while {other} is ready"))
+        Err(format!(
+            "Service/{name} is pointed at {revision}, which has no ready pod, while {other} is ready"
+        ))
     }
 
-    fn switched(&mut self, done: &Done<'_>, revision: &str) {
-        let served = self.served.entry(done.pass.main.body.uid().to_owned()).or_default();
+    fn switched(&mut self, done: &Done<'_>, revision: &str, version: u64) {
+        let served = self
+            .served
+            .entry(done.pass.main.body.uid().to_owned())
+            .or_default();
         if served.selected.as_deref() != Some(revision) {
             if let Some(before) = served.selected.replace(revision.to_owned()) {
-                served.left.insert(before, done.now);
+                served.left.insert(before, (done.now, version));
             }
             served.left.remove(revision);
         }
@@ -129,13 +143,20 @@ impl Invariants {
     /// A ready served revision is not made smaller than declared before another ready one is
     /// selected and `drain` is over.
     fn keeps_what_is_served(&self, done: &Done<'_>, applied: &Object) -> Verdict {
-        let Some(before) = done.before.as_ref().and_then(|stored| stored.body.deployment()) else {
+        let Some(before) = done
+            .before
+            .as_ref()
+            .and_then(|stored| stored.body.deployment())
+        else {
             return Ok(());
         };
         let Some(after) = done.world.get(DEPLOYMENTS, &applied.name().name) else {
             return Ok(());
         };
-        let (from, to) = (replicas(before), after.body.deployment().map_or(0, replicas));
+        let (from, to) = (
+            replicas(before),
+            after.body.deployment().map_or(0, replicas),
+        );
         if to >= from || declared(done).is_none_or(|declared| to >= declared) {
             return Ok(());
         }
@@ -143,7 +164,11 @@ impl Invariants {
     }
 
     fn deletes_nothing_served(&self, done: &Done<'_>) -> Verdict {
-        if done.before.as_ref().is_some_and(|stored| stored.body.deployment().is_some()) {
+        if done
+            .before
+            .as_ref()
+            .is_some_and(|stored| stored.body.deployment().is_some())
+        {
             return self.is_free(done, "is deleted");
         }
         Ok(())
@@ -151,7 +176,10 @@ impl Invariants {
 
     /// Whether the Deployment that was written may lose its pods.
     fn is_free(&self, done: &Done<'_>, what: &str) -> Verdict {
-        let Some(target) = done.before.as_ref().filter(|_| done.pass.key.resource == APP_SERVICES)
+        let Some(target) = done
+            .before
+            .as_ref()
+            .filter(|_| done.pass.key.resource == APP_SERVICES)
         else {
             return Ok(());
         };
@@ -164,12 +192,22 @@ impl Invariants {
             return Ok(());
         }
         if served.selected.as_deref() == Some(revision) && declared(done) != Some(0) {
-            return Err(format!("Deployment/{} is served and ready, but {what}", target.body.name()));
+            return Err(format!(
+                "Deployment/{} is served and ready, but {what}",
+                target.body.name()
+            ));
         }
-        let drain = done.pass.main.body.app_service().map(|service| service.spec.template.drain());
+        let drain = done
+            .pass
+            .main
+            .body
+            .app_service()
+            .map(|service| service.spec.template.drain());
         let drain = drain.map_or(0, |drain| i64::try_from(drain.as_millis()).unwrap());
         match served.left.get(revision) {
-            Some(left) if done.now < left + drain => Err(format!(
+            // Knowledge: a pass that has not seen the Service since does not know of the switch.
+            Some((_, version)) if observed_version(done.pass, name) < *version => Ok(()),
+            Some((left, _)) if done.now < left + drain => Err(format!(
                 "Deployment/{} {what} {} ms after the switch, within the drain of {drain} ms",
                 target.body.name(),
                 done.now - left,
@@ -188,7 +226,9 @@ impl Invariants {
         let version = done.pass.main.body.version();
         let basis = self.basis.entry(after.body.uid().to_owned()).or_default();
         if version < *basis {
-            return Err(format!("{name} was written from version {basis} of its owner and now from {version}"));
+            return Err(format!(
+                "{name} was written from version {basis} of its owner and now from {version}"
+            ));
         }
         *basis = version;
         Ok(())
@@ -200,29 +240,45 @@ fn touches_what_is_ours(done: &Done<'_>) -> Verdict {
         return Ok(());
     };
     if !before.body.belongs_to(done.pass.main.body.uid()) {
-        return Err(format!("{} is not ours and was written", before.body.name()));
+        return Err(format!(
+            "{} is not ours and was written",
+            before.body.name()
+        ));
     }
     if before.body.is_going() {
-        return Err(format!("{} is being deleted and was written", before.body.name()));
+        return Err(format!(
+            "{} is being deleted and was written",
+            before.body.name()
+        ));
     }
     Ok(())
 }
 
+/// Recorded in the owner's status as the pass observed it. A newer status may no longer name it,
+/// where another leader's caches did not show it yet; that it then serves is what
+/// `deletes_nothing_served` rules out.
 fn deletes_what_is_recorded(done: &Done<'_>, uid: &str) -> Verdict {
-    let recorded = |body: &Body| pruning(body).iter().any(|record| record.uid == uid);
-    let (resource, name) = (done.pass.key.resource, &done.pass.key.name);
-    let live = done.world.get(resource, name);
-    // An owner that is gone takes everything with it.
-    let live = live.filter(|live| live.body.uid() == done.pass.main.body.uid());
-    if recorded(&done.pass.main.body) && live.is_none_or(|live| recorded(&live.body)) {
+    if pruning(&done.pass.main.body).iter().any(|record| record.uid == uid) {
         return Ok(());
     }
-    Err(format!("{uid} is deleted, but its deletion is not recorded"))
+    Err(format!(
+        "{uid} is deleted, but its deletion is not recorded"
+    ))
 }
 
 fn pruning(body: &Body) -> &[PruneRecord] {
-    let of_platform = || body.app_platform()?.status.as_ref().map(|status| &status.pruning);
-    let of_service = || body.app_service()?.status.as_ref().map(|status| &status.pruning);
+    let of_platform = || {
+        body.app_platform()?
+            .status
+            .as_ref()
+            .map(|status| &status.pruning)
+    };
+    let of_service = || {
+        body.app_service()?
+            .status
+            .as_ref()
+            .map(|status| &status.pruning)
+    };
     of_platform().or_else(of_service).map_or(&[], Vec::as_slice)
 }
 
@@ -232,13 +288,23 @@ fn bounded(done: &Done<'_>, status: &Status) -> Verdict {
         Status::AppService(s) => (s.observed_generation, &s.conditions, s.pruning.len()),
     };
     let (resource, name) = (done.pass.key.resource, &done.pass.key.name);
-    let live = done.world.get(resource, name).and_then(|live| live.body.meta().generation);
+    let live = done
+        .world
+        .get(resource, name)
+        .and_then(|live| live.body.meta().generation);
     if generation > live {
-        return Err(format!("{name}: status speaks of generation {generation:?}, ahead of {live:?}"));
+        return Err(format!(
+            "{name}: status speaks of generation {generation:?}, ahead of {live:?}"
+        ));
     }
-    let long = conditions.iter().find(|c| c.message.chars().count() > MESSAGE_CHARS_MAX);
+    let long = conditions
+        .iter()
+        .find(|c| c.message.chars().count() > MESSAGE_CHARS_MAX);
     if let Some(condition) = long {
-        return Err(format!("{name}: the message of {} is too long", condition.type_));
+        return Err(format!(
+            "{name}: the message of {} is too long",
+            condition.type_
+        ));
     }
     if pruning > PRUNING_MAX {
         return Err(format!("{name}: {pruning} deletions are recorded"));
@@ -252,7 +318,12 @@ fn returns_only_from_the_dead(done: &Done<'_>, status: &Status) -> Verdict {
     let Status::AppService(after) = status else {
         return Ok(());
     };
-    let before = done.pass.main.body.app_service().and_then(|service| service.status.as_ref());
+    let before = done
+        .pass
+        .main
+        .body
+        .app_service()
+        .and_then(|service| service.status.as_ref());
     let before = before.and_then(|status| status.release.as_ref());
     let (Some(before), Some(after)) = (before, &after.release) else {
         return Ok(());
@@ -262,7 +333,10 @@ fn returns_only_from_the_dead(done: &Done<'_>, status: &Status) -> Verdict {
         && (&before.from, &before.to) == (&after.from, &after.to);
     let name = &done.pass.key.name;
     if returns && observed_ready(done.pass, name, &before.to) {
-        return Err(format!("{name}: requests go back from {}, which has ready pods", before.to));
+        return Err(format!(
+            "{name}: requests go back from {}, which has ready pods",
+            before.to
+        ));
     }
     Ok(())
 }
@@ -273,7 +347,11 @@ fn declared(done: &Done<'_>) -> Option<i32> {
 }
 
 fn replicas(deployment: &Deployment) -> i32 {
-    deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+    deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1)
 }
 
 /// Ready pods of a revision, in truth.
@@ -292,13 +370,25 @@ fn ready_other(world: &World, service: &str, revision: &str) -> Option<String> {
         stored.body.label(labels::OWNER_KIND) == Some("AppService")
             && stored.body.label(labels::OWNER_NAME) == Some(service)
             && !stored.body.is_going()
-            && stored.body.deployment().is_some_and(|deployment| replicas(deployment) > 0)
+            && stored
+                .body
+                .deployment()
+                .is_some_and(|deployment| replicas(deployment) > 0)
     });
     deployments
         .filter_map(|stored| stored.body.label(labels::REVISION))
         .filter(|other| *other != revision)
         .find(|other| ready(world, service, other) > 0)
         .map(str::to_owned)
+}
+
+/// Version of the Service that the pass saw; 0 for none.
+fn observed_version(pass: &Pass, service: &str) -> u64 {
+    let mut objects = pass.observed.children.iter().filter(|object| {
+        object.kind() == Kind::Service && object.metadata().name.as_deref() == Some(service)
+    });
+    let version = objects.next().and_then(|object| object.metadata().resource_version.as_deref());
+    version.map_or(0, |version| version.parse().unwrap())
 }
 
 /// Whether the pass saw a ready pod of a revision, in the status of a Deployment that is not going.
@@ -308,7 +398,12 @@ fn observed_ready(pass: &Pass, service: &str, revision: &str) -> bool {
         Object::Deployment(deployment) => {
             deployment.metadata.name.as_deref() == Some(&name)
                 && deployment.metadata.deletion_timestamp.is_none()
-                && deployment.status.as_ref().and_then(|s| s.ready_replicas).unwrap_or(0) > 0
+                && deployment
+                    .status
+                    .as_ref()
+                    .and_then(|s| s.ready_replicas)
+                    .unwrap_or(0)
+                    > 0
         }
         _ => false,
     })

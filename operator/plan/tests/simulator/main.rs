@@ -13,6 +13,8 @@ mod faults;
 mod invariants;
 mod merge;
 mod operator;
+mod people;
+mod random;
 mod report;
 mod seed;
 mod simulation;

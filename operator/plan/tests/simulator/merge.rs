@@ -32,7 +32,11 @@ fn field(key: &str, live: &mut Value, last: Option<&Value>, wanted: &Value) {
     match (&mut *live, wanted) {
         (Value::Object(live), Value::Object(wanted)) if !ATOMIC.contains(&key) => {
             let nothing = Map::new();
-            map(live, last.and_then(Value::as_object).unwrap_or(&nothing), wanted);
+            map(
+                live,
+                last.and_then(Value::as_object).unwrap_or(&nothing),
+                wanted,
+            );
         }
         (Value::Array(live), Value::Array(wanted)) if !item_keys(key).is_empty() => {
             list(item_keys(key), live, last, wanted);
@@ -112,7 +116,8 @@ mod tests {
             "selector": {"a": "1", "extra": "2"},
             "containers": [{"name": "sidecar"}, {"name": "main", "image": "x", "stdin": false}],
         });
-        let wanted = json!({"selector": {"a": "1"}, "containers": [{"name": "main", "image": "y"}]});
+        let wanted =
+            json!({"selector": {"a": "1"}, "containers": [{"name": "main", "image": "y"}]});
         apply(&mut live, &json!({}), &wanted);
         let merged = json!({
             "selector": {"a": "1"},

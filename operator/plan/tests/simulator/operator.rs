@@ -10,7 +10,8 @@ use std::{
 use jiff::Timestamp;
 use orlop_crds::{AppPlatform, AppService};
 use orlop_plan::{
-    Failure, Kind, Object, Observed, Plan, ProbeFailure, Reconcile, Settings, Write, labels,
+    Failure, Kind, Object, Observed, Plan, ProbeFailure, Reconcile, Settings, Write,
+    is_superseded, labels,
 };
 
 use crate::{
@@ -62,8 +63,16 @@ enum Outcome {
 pub(crate) enum Request {
     /// Reads; changes nothing.
     LookUp(Object),
-    Apply { object: Object, version: Option<String> },
-    Delete { name: String, kind: Kind, uid: String, version: String },
+    Apply {
+        object: Object,
+        version: Option<String>,
+    },
+    Delete {
+        name: String,
+        kind: Kind,
+        uid: String,
+        version: String,
+    },
     PutStatus(Status),
 }
 
@@ -103,7 +112,10 @@ impl Process {
     /// Begins anew, with nothing in memory and a fresh list of everything.
     pub(crate) fn restart(&mut self, world: &World, now: i64) {
         let (number, leads) = (self.number, self.leads);
-        *self = Self { leads, ..Self::new(number) };
+        *self = Self {
+            leads,
+            ..Self::new(number)
+        };
         self.catch_up(world, now);
     }
 
@@ -115,8 +127,15 @@ impl Process {
 
     /// Makes every known object due: as a restart or a resync does.
     pub(crate) fn look_at_everything(&mut self, now: i64) {
-        for resource in Resource::ALL.into_iter().filter(|resource| resource.is_primary()) {
-            let names = self.caches.get(&resource).into_iter().flat_map(|cache| cache.objects.keys());
+        for resource in Resource::ALL
+            .into_iter()
+            .filter(|resource| resource.is_primary())
+        {
+            let names = self
+                .caches
+                .get(&resource)
+                .into_iter()
+                .flat_map(|cache| cache.objects.keys());
             for name in names.cloned().collect::<Vec<_>>() {
                 self.wake(Key { resource, name }, now);
             }
@@ -140,13 +159,19 @@ impl Process {
         let end = cache.position.saturating_add(most).min(log.len());
         let mut woken = BTreeSet::new();
         for event in &log[cache.position..end] {
-            let after = event.object.clone().filter(|object| is_watched(&object.body));
+            let after = event
+                .object
+                .clone()
+                .filter(|object| is_watched(&object.body));
             let before = match after.clone() {
                 Some(object) => cache.objects.insert(event.name.clone(), object),
                 None => cache.objects.remove(&event.name),
             };
             if resource.is_primary() {
-                woken.insert(Key { resource, name: event.name.clone() });
+                woken.insert(Key {
+                    resource,
+                    name: event.name.clone(),
+                });
             }
             for object in before.iter().chain(&after) {
                 woken.extend(concerned(&object.body));
@@ -172,20 +197,38 @@ impl Process {
             return None;
         }
         let running = |key: &Key| self.passes.iter().any(|pass| pass.key == *key);
-        let due = self.due.iter().filter(|(key, due)| **due <= now && !running(key));
+        let due = self
+            .due
+            .iter()
+            .filter(|(key, due)| **due <= now && !running(key));
         let key = due.min_by_key(|(_, due)| **due)?.0.clone();
         self.due.remove(&key);
-        let main = self.caches.get(&key.resource)?.objects.get(&key.name)?.clone();
+        let main = self
+            .caches
+            .get(&key.resource)?
+            .objects
+            .get(&key.name)?
+            .clone();
         if main.body.is_going() {
             return None;
         }
         let pass = match &main.body {
-            Body::AppPlatform(platform) => {
-                self.plan(&**platform, key, Arc::clone(&main), settings, now, Status::AppPlatform)
-            }
-            Body::Object(Object::AppService(service)) => {
-                self.plan(&**service, key, Arc::clone(&main), settings, now, Status::AppService)
-            }
+            Body::AppPlatform(platform) => self.plan(
+                &**platform,
+                key,
+                Arc::clone(&main),
+                settings,
+                now,
+                Status::AppPlatform,
+            ),
+            Body::Object(Object::AppService(service)) => self.plan(
+                &**service,
+                key,
+                Arc::clone(&main),
+                settings,
+                now,
+                Status::AppService,
+            ),
             _ => unreachable!("only primary kinds are queued"),
         };
         self.passes.push(pass);
@@ -202,8 +245,12 @@ impl Process {
         status_of: impl Fn(P::Status) -> Status,
     ) -> Pass {
         let observed = self.observe::<P>(object, main.body.uid());
-        let Plan { writes, status, wake_at, notices: _ } =
-            object.plan(&observed, settings, cluster::at(now));
+        let Plan {
+            writes,
+            status,
+            wake_at,
+            notices: _,
+        } = object.plan(&observed, settings, cluster::at(now));
         Pass {
             key,
             main,
@@ -219,7 +266,10 @@ impl Process {
 
     fn observe<P: Reconcile>(&self, object: &P, uid: &str) -> Observed {
         let of = |resource: Resource| {
-            self.caches.get(&resource).into_iter().flat_map(|cache| cache.objects.values())
+            self.caches
+                .get(&resource)
+                .into_iter()
+                .flat_map(|cache| cache.objects.values())
         };
         let children = P::CHILDREN
             .iter()
@@ -236,12 +286,16 @@ impl Process {
         let probe_failures = pods
             .iter()
             .filter(|pod| {
-                let status = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+                let status = pod
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.container_statuses.as_ref());
                 status.is_some_and(|list| Image::of(&list[0].image) == Image::NeverReady)
             })
             .map(|pod| ProbeFailure {
                 pod: pod.metadata.name.clone().unwrap(),
-                message: "Readiness probe failed: HTTP probe failed with statuscode: 503".to_owned(),
+                message: "Readiness probe failed: HTTP probe failed with statuscode: 503"
+                    .to_owned(),
             })
             .collect();
         let known = self.caches.get(&Resource::Of(Kind::AppService));
@@ -250,12 +304,22 @@ impl Process {
             .into_iter()
             .filter(|name| known.is_some_and(|cache| cache.objects.contains_key(name)))
             .collect();
-        Observed { children, pods, probe_failures, app_services }
+        Observed {
+            children,
+            pods,
+            probe_failures,
+            app_services,
+        }
     }
 
     /// A pass has sent its last request.
     pub(crate) fn finish(&mut self, pass: usize, now: i64) {
-        let Pass { key, outcome, wake_at, .. } = self.passes.swap_remove(pass);
+        let Pass {
+            key,
+            outcome,
+            wake_at,
+            ..
+        } = self.passes.swap_remove(pass);
         match outcome {
             Outcome::Going => {
                 self.failures.remove(&key);
@@ -278,20 +342,39 @@ impl Pass {
     /// The next request; none when the pass is over.
     pub(crate) fn next(&self) -> Option<Request> {
         if self.outcome != Outcome::Going {
-            return self.reports().then(|| Request::PutStatus(self.status.clone()));
+            return self
+                .reports()
+                .then(|| Request::PutStatus(self.status.clone()));
         }
         let Some(write) = self.writes.front().cloned() else {
-            return self.reports().then(|| Request::PutStatus(self.status.clone()));
+            return self
+                .reports()
+                .then(|| Request::PutStatus(self.status.clone()));
         };
         Some(match (write, &self.found) {
             (Write::Create(object), None) => Request::LookUp(object),
-            (Write::Create(object), Some(version)) => {
-                Request::Apply { object, version: version.clone() }
-            }
-            (Write::Update { object, resource_version }, _) => {
-                Request::Apply { object, version: Some(resource_version) }
-            }
-            (Write::Delete { name, uid, resource_version }, _) => Request::Delete {
+            (Write::Create(object), Some(version)) => Request::Apply {
+                object,
+                version: version.clone(),
+            },
+            (
+                Write::Update {
+                    object,
+                    resource_version,
+                },
+                _,
+            ) => Request::Apply {
+                object,
+                version: Some(resource_version),
+            },
+            (
+                Write::Delete {
+                    name,
+                    uid,
+                    resource_version,
+                },
+                _,
+            ) => Request::Delete {
                 name: name.name,
                 kind: name.kind,
                 uid,
@@ -304,7 +387,10 @@ impl Pass {
     fn reports(&self) -> bool {
         let recorded = match &self.main.body {
             Body::AppPlatform(platform) => platform.status.clone().map(Status::AppPlatform),
-            body => body.app_service().and_then(|s| s.status.clone()).map(Status::AppService),
+            body => body
+                .app_service()
+                .and_then(|s| s.status.clone())
+                .map(Status::AppService),
         };
         recorded.as_ref() != Some(&self.status)
     }
@@ -321,7 +407,12 @@ impl Pass {
             Request::Apply { object, version } => {
                 world.apply(self.manager, object, version.as_deref(), now)
             }
-            Request::Delete { name, kind, uid, version } => {
+            Request::Delete {
+                name,
+                kind,
+                uid,
+                version,
+            } => {
                 let precondition = Some((uid.as_str(), version.as_str()));
                 let resource = Resource::Of(*kind);
                 match world.delete(resource, name, precondition, Propagation::Background, now) {
@@ -347,9 +438,17 @@ impl Pass {
             None => self.found = Some(None),
             Some(live) if !live.body.belongs_to(&uid) => {
                 let owner = "somebody else".to_owned();
-                self.fail(&Failure::NameTaken { target: object.name(), owner }, now);
+                self.fail(
+                    &Failure::NameTaken {
+                        target: object.name(),
+                        owner,
+                    },
+                    now,
+                );
             }
-            Some(live) if live.body.is_going() => self.outcome = Outcome::Stale,
+            Some(live) if live.body.is_going() || is_superseded(object, live.body.meta()) => {
+                self.outcome = Outcome::Stale;
+            }
             Some(live) => self.found = Some(live.body.meta().resource_version.clone()),
         }
     }
@@ -408,15 +507,23 @@ fn is_watched(body: &Body) -> bool {
 
 /// Those for whom an object was made.
 fn concerned(body: &Body) -> impl Iterator<Item = Key> {
-    let by_label = body.label(labels::OWNER_KIND).zip(body.label(labels::OWNER_NAME));
-    let owners = body.owners().map(|(kind, name, _)| (kind, name)).chain(by_label);
+    let by_label = body
+        .label(labels::OWNER_KIND)
+        .zip(body.label(labels::OWNER_NAME));
+    let owners = body
+        .owners()
+        .map(|(kind, name, _)| (kind, name))
+        .chain(by_label);
     owners.filter_map(|(kind, name)| {
         let resource = match kind {
             "AppPlatform" => Resource::AppPlatform,
             "AppService" => Resource::Of(Kind::AppService),
             _ => return None,
         };
-        Some(Key { resource, name: name.to_owned() })
+        Some(Key {
+            resource,
+            name: name.to_owned(),
+        })
     })
 }
 
@@ -426,6 +533,14 @@ fn referring(services: &BTreeMap<String, Arc<Stored>>, name: &str) -> Vec<Key> {
         let service = stored.body.app_service();
         service.is_some_and(|s| s.spec.uses.iter().any(|used| used.service.name == name))
     };
-    let names = services.values().filter(uses).map(|stored| stored.body.name().to_owned());
-    names.map(|name| Key { resource: Resource::Of(Kind::AppService), name }).collect()
+    let names = services
+        .values()
+        .filter(uses)
+        .map(|stored| stored.body.name().to_owned());
+    names
+        .map(|name| Key {
+            resource: Resource::Of(Kind::AppService),
+            name,
+        })
+        .collect()
 }

@@ -18,7 +18,15 @@ pub(crate) struct Totals {
 
 impl Totals {
     pub(crate) fn add(&mut self, other: Self) {
-        let Self { runs, steps, passes, writes, changes, crashes, time } = other;
+        let Self {
+            runs,
+            steps,
+            passes,
+            writes,
+            changes,
+            crashes,
+            time,
+        } = other;
         self.runs += runs;
         self.steps += steps;
         self.passes += passes;
@@ -31,7 +39,15 @@ impl Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { runs, steps, passes, writes, changes, crashes, time } = self;
+        let Self {
+            runs,
+            steps,
+            passes,
+            writes,
+            changes,
+            crashes,
+            time,
+        } = self;
         write!(
             f,
             "{runs} runs, {steps} steps, {passes} passes, {writes} writes ({changes} changes), \

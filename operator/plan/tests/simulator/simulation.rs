@@ -14,7 +14,7 @@ use crate::{
     world::{ApiError, Resource, Stored, World},
 };
 
-/// Writes that are told when an invariant breaks.
+/// Lines that are told when a rule breaks; a run that is repeated tells all.
 const TRACE_LENGTH: usize = 60;
 /// 2026-11-22T00:00:00Z in milliseconds: any moment would do.
 const BEGIN: i64 = 1_795_305_600_000;
@@ -35,6 +35,7 @@ pub(crate) struct Simulation {
     invariants: Invariants,
     settings: Settings,
     trace: VecDeque<String>,
+    pub(crate) trace_length: usize,
     last_change: i64,
 }
 
@@ -57,6 +58,7 @@ impl Simulation {
                 edge_image: "acme/edge:1".to_owned(),
             },
             trace: VecDeque::new(),
+            trace_length: TRACE_LENGTH,
             last_change: BEGIN,
         }
     }
@@ -66,18 +68,27 @@ impl Simulation {
     }
 
     pub(crate) fn tell(&mut self, what: String) {
-        if self.trace.len() == TRACE_LENGTH {
+        if self.trace.len() == self.trace_length {
             self.trace.pop_front();
         }
-        self.trace.push_back(format!("{:>9} ms  {}", self.elapsed(), what));
+        self.trace
+            .push_back(format!("{:>9} ms  {}", self.elapsed(), what));
     }
 
     pub(crate) fn broken(&self, rule: String) -> Broken {
-        Broken { step: self.totals.steps, rule, trace: self.trace.iter().cloned().collect() }
+        Broken {
+            step: self.totals.steps,
+            rule,
+            trace: self.trace.iter().cloned().collect(),
+        }
     }
 
     pub(crate) fn finished(&self) -> Totals {
-        Totals { runs: 1, time: self.elapsed(), ..self.totals }
+        Totals {
+            runs: 1,
+            time: self.elapsed(),
+            ..self.totals
+        }
     }
 
     /// Something happens, by chance.
@@ -88,7 +99,8 @@ impl Simulation {
             0..45 => self.operate()?,
             45..70 => self.deliver(),
             70..88 => {
-                self.cluster.run_one(&mut self.world, self.now, &mut self.dice);
+                self.cluster
+                    .run_one(&mut self.world, self.now, &mut self.dice);
             }
             88..98 => self.now += self.dice.between(1, 700),
             _ => self.now += self.dice.between(700, 8000),
@@ -118,9 +130,16 @@ impl Simulation {
     fn deliver(&mut self) {
         let process = self.dice.below(self.processes.len());
         let resource = *self.dice.pick(&Resource::ALL);
-        let most = if self.dice.per_mille(500) { usize::MAX } else { self.dice.below(4) };
+        let most = if self.dice.per_mille(500) {
+            usize::MAX
+        } else {
+            self.dice.below(4)
+        };
         let process = &mut self.processes[process];
-        if process.stalled.get(&resource).is_none_or(|until| *until <= self.now)
+        if process
+            .stalled
+            .get(&resource)
+            .is_none_or(|until| *until <= self.now)
             && process.away_until <= self.now
         {
             process.advance(&self.world, resource, most, self.now);
@@ -159,7 +178,11 @@ impl Simulation {
         } else {
             self.write(process, pass, &request)?
         };
-        let answer = if fate == Fate::AnswerLost { Err(ApiError::Unclear("answer lost")) } else { answer };
+        let answer = if fate == Fate::AnswerLost {
+            Err(ApiError::Unclear("answer lost"))
+        } else {
+            answer
+        };
         if fate == Fate::CrashAfter {
             self.crash(process);
         } else if self.processes[process].passes[pass].answered(&request, answer, now) {
@@ -196,7 +219,13 @@ impl Simulation {
             self.totals.changes += 1;
             self.last_change = self.now;
             let doing = &self.processes[process].passes[pass];
-            let done = Done { pass: doing, request, before, world: &self.world, now: self.now };
+            let done = Done {
+                pass: doing,
+                request,
+                before,
+                world: &self.world,
+                now: self.now,
+            };
             if let Err(rule) = self.invariants.check(&done) {
                 return Err(self.broken(rule));
             }
@@ -224,7 +253,10 @@ impl Simulation {
                 continue;
             }
             let dues = self.processes.iter().filter_map(|process| {
-                process.next_due().filter(|_| process.leads).map(|due| due.max(process.away_until))
+                process
+                    .next_due()
+                    .filter(|_| process.leads)
+                    .map(|due| due.max(process.away_until))
             });
             let next = dues.chain(self.cluster.next_due()).min();
             let Some(next) = next else {
@@ -236,7 +268,9 @@ impl Simulation {
             }
             self.now = self.now.max(next);
             if self.now - begin > REST_WITHIN {
-                return Err(self.broken("the world does not come to rest within an hour".to_owned()));
+                return Err(
+                    self.broken("the world does not come to rest within an hour".to_owned())
+                );
             }
         }
     }
@@ -261,7 +295,9 @@ impl Simulation {
                 return Ok(true);
             }
         }
-        Ok(self.cluster.run_one(&mut self.world, self.now, &mut self.dice))
+        Ok(self
+            .cluster
+            .run_one(&mut self.world, self.now, &mut self.dice))
     }
 
     /// From now on nothing goes wrong, and only the first process leads.
@@ -302,14 +338,22 @@ fn describe(request: &Request) -> String {
                     format!(" replicas {:?}", spec.and_then(|spec| spec.replicas))
                 }
                 Object::Service(service) => {
-                    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-                    format!(" selecting {:?}", selector.and_then(|s| s.get(orlop_plan::labels::REVISION)))
+                    let selector = service
+                        .spec
+                        .as_ref()
+                        .and_then(|spec| spec.selector.as_ref());
+                    format!(
+                        " selecting {:?}",
+                        selector.and_then(|s| s.get(orlop_plan::labels::REVISION))
+                    )
                 }
                 _ => String::new(),
             };
             format!("apply {} over {version:?}{detail}", object.name())
         }
-        Request::Delete { kind, name, uid, .. } => format!("delete {kind}/{name} ({uid})"),
+        Request::Delete {
+            kind, name, uid, ..
+        } => format!("delete {kind}/{name} ({uid})"),
         Request::PutStatus(crate::world::Status::AppService(status)) => {
             let release = status.release.as_ref();
             let release = release.map(|r| format!("{:?} {} -> {}", r.phase, r.from, r.to));

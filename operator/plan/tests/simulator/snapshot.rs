@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use orlop_plan::{Kind, Object, labels};
+use orlop_plan::Kind;
 use serde_json::{Map, Value};
 
 use crate::world::{Body, Resource, World};
@@ -16,7 +16,10 @@ pub(crate) fn snapshot(world: &World) -> BTreeMap<String, Value> {
         .all()
         .map(|stored| {
             let body = &stored.body;
-            (body.uid(), format!("uid of {:?} {}", body.resource(), body.name()))
+            (
+                body.uid(),
+                format!("uid of {:?} {}", body.resource(), body.name()),
+            )
         })
         .collect();
     let kept = |body: &&Body| body.resource() != Resource::Pod && !is_history(world, body);
@@ -25,6 +28,7 @@ pub(crate) fn snapshot(world: &World) -> BTreeMap<String, Value> {
         .map(|body| {
             let mut value = value_of(body);
             normalise(&mut value);
+            forget_defaults(&mut value);
             name_uids(&mut value, &uids);
             (format!("{:?} {}", body.resource(), body.name()), value)
         })
@@ -37,13 +41,14 @@ pub(crate) fn difference(
     should: &BTreeMap<String, Value>,
 ) -> Option<String> {
     let names = is.keys().chain(should.keys());
-    names.filter(|name| is.get(*name) != should.get(*name)).map(|name| {
-        match (is.get(name), should.get(name)) {
+    names
+        .filter(|name| is.get(*name) != should.get(*name))
+        .map(|name| match (is.get(name), should.get(name)) {
             (Some(is), Some(should)) => format!("{name}: {}", first_difference("", is, should)),
             (Some(_), None) => format!("{name} should not be there"),
             _ => format!("{name} is missing"),
-        }
-    }).next()
+        })
+        .next()
 }
 
 fn first_difference(path: &str, is: &Value, should: &Value) -> String {
@@ -63,15 +68,13 @@ fn first_difference(path: &str, is: &Value, should: &Value) -> String {
 }
 
 fn is_history(world: &World, body: &Body) -> bool {
-    let Body::Object(Object::ControllerRevision(_)) = body else {
-        return false;
-    };
-    let owner = body.label(labels::OWNER_NAME).unwrap_or_default();
-    let service = world.get(Resource::Of(Kind::AppService), owner);
-    let active = service.and_then(|stored| {
-        stored.body.app_service()?.status.as_ref()?.active_revision.clone()
+    let mut services = world.list(Resource::Of(Kind::AppService));
+    let is_active = services.any(|stored| {
+        let status = stored.body.app_service().and_then(|service| service.status.as_ref());
+        let active = status.and_then(|status| status.active_revision.as_deref());
+        active.is_some_and(|active| body.name() == format!("{}-{active}", stored.body.name()))
     });
-    active.as_deref() != body.label(labels::REVISION)
+    body.resource() == Resource::Of(Kind::ControllerRevision) && !is_active
 }
 
 fn value_of(body: &Body) -> Value {
@@ -108,6 +111,19 @@ fn normalise(value: &mut Value) {
         Some(_) => {
             fields.remove("status");
         }
+    }
+}
+
+/// A revision whose record was deleted is recorded anew from what runs, and there the API server has
+/// filled in its defaults: they say the same.
+fn forget_defaults(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(forget_defaults),
+        Value::Object(fields) => {
+            fields.remove("restartPolicy");
+            fields.values_mut().for_each(forget_defaults);
+        }
+        _ => {}
     }
 }
 

@@ -8,9 +8,7 @@ use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
-use orlop_crds::{
-    AppPlatform, AppPlatformStatus, AppService, AppServiceStatus,
-};
+use orlop_crds::{AppPlatform, AppPlatformStatus, AppService, AppServiceStatus};
 use orlop_plan::{Kind, Object, labels};
 use serde_json::{Value, json};
 
@@ -97,8 +95,7 @@ impl Body {
 
     /// Whether it carries this UID as its owner's.
     pub(crate) fn belongs_to(&self, uid: &str) -> bool {
-        self.label(labels::OWNER) == Some(uid)
-            || self.owners().any(|(_, _, owner)| owner == uid)
+        self.label(labels::OWNER) == Some(uid) || self.owners().any(|(_, _, owner)| owner == uid)
     }
 
     /// Kind, name and UID of each owner.
@@ -243,7 +240,10 @@ impl World {
     }
 
     pub(crate) fn list(&self, resource: Resource) -> impl Iterator<Item = &Arc<Stored>> {
-        self.objects.get(&resource).into_iter().flat_map(BTreeMap::values)
+        self.objects
+            .get(&resource)
+            .into_iter()
+            .flat_map(BTreeMap::values)
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Stored>> {
@@ -269,7 +269,10 @@ impl World {
         meta.generation = Some(1);
         meta.namespace = Some(NAMESPACE.to_owned());
         meta.creation_timestamp = Some(Time(now));
-        self.commit(Stored { body, applied: BTreeMap::new() });
+        self.commit(Stored {
+            body,
+            applied: BTreeMap::new(),
+        });
         Ok(())
     }
 
@@ -300,7 +303,10 @@ impl World {
             {
                 let merged = merged(live, manager, name.kind, &wanted);
                 refuse_immutable(&live.body, &merged)?;
-                let mut stored = Stored { body: merged, applied: live.applied.clone() };
+                let mut stored = Stored {
+                    body: merged,
+                    applied: live.applied.clone(),
+                };
                 stored.applied.insert(manager, Arc::new(wanted));
                 self.update(live, stored);
                 Ok(())
@@ -377,9 +383,15 @@ impl World {
     /// The end of an object.
     pub(crate) fn remove(&mut self, resource: Resource, name: &str) {
         self.version += 1;
-        let removed = self.objects.get_mut(&resource).and_then(|objects| objects.remove(name));
+        let removed = self
+            .objects
+            .get_mut(&resource)
+            .and_then(|objects| objects.remove(name));
         if removed.is_some() {
-            let event = Event { name: name.to_owned(), object: None };
+            let event = Event {
+                name: name.to_owned(),
+                object: None,
+            };
             self.log.entry(resource).or_default().push(event);
         }
     }
@@ -408,9 +420,15 @@ impl World {
         let resource = stored.body.resource();
         let name = stored.body.name().to_owned();
         let stored = Arc::new(stored);
-        let event = Event { name: name.clone(), object: Some(Arc::clone(&stored)) };
+        let event = Event {
+            name: name.clone(),
+            object: Some(Arc::clone(&stored)),
+        };
         self.log.entry(resource).or_default().push(event);
-        self.objects.entry(resource).or_default().insert(name, stored);
+        self.objects
+            .entry(resource)
+            .or_default()
+            .insert(name, stored);
     }
 }
 
