@@ -88,11 +88,14 @@ impl Operator {
         .await
     }
 
-    /// Ends the process at once: no shutdown, nothing released.
+    /// Ends the process at once: no shutdown, nothing released. The first time its container starts
+    /// again in place; then its pod is taken away too, as when a node is lost, because the kubelet
+    /// would hold a container that ends again back for minutes.
     ///
     /// # Errors
     /// When there is none.
     pub async fn kill(&self) -> Result<()> {
+        let pod = self.pod().await?;
         // The pod's status names a restarted container later than the container answers.
         eventually(
             STATUS_WITHIN,
@@ -101,7 +104,20 @@ impl Operator {
                 kill_process(self.pid().await?, Signal::KILL).context("failed to kill the operator")
             },
         )
-        .await
+        .await?;
+        let containers = pod
+            .status
+            .iter()
+            .filter_map(|status| status.container_statuses.as_ref());
+        let restarts: i32 = containers
+            .flatten()
+            .map(|container| container.restart_count)
+            .sum();
+        if restarts > 0 {
+            let at_once = DeleteParams::default().grace_period(0);
+            self.pods.delete(&pod.name_any(), &at_once).await?;
+        }
+        Ok(())
     }
 
     /// Stops it in an orderly way and waits until its successor acts.

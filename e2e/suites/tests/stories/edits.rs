@@ -30,6 +30,7 @@ pub(crate) struct Edited {
     edits: usize,
     /// The API server refused every change that was tried, or it changed nothing.
     without_effect: usize,
+    not_set_back: Vec<String>,
 }
 
 impl Edited {
@@ -69,10 +70,12 @@ pub(crate) async fn edit_each_owned_field(
         sum.set_back.extend(one.set_back);
         sum.edits += one.edits;
         sum.without_effect += one.without_effect;
+        sum.not_set_back.extend(one.not_set_back);
         sum
     });
     figure("repair.edits-set-back", sum.edits, "edits");
     figure("repair.edits-without-effect", sum.without_effect, "edits");
+    ensure!(sum.not_set_back.is_empty(), "{:#?}", sum.not_set_back);
     Ok(sum)
 }
 
@@ -94,11 +97,16 @@ async fn edit_object(
         let Some(value) = value else { continue };
         let change = field.may_change().then_some(Edit::Change(value));
         for edit in change.into_iter().chain([Edit::Remove]) {
-            if editor.edit_and_watch(&field, &edit).await? {
-                edited.edits += 1;
-                edited.set_back.insert((identity.kind(), field.to_string()));
-            } else {
-                edited.without_effect += 1;
+            match editor.edit_and_watch(&field, &edit).await {
+                Ok(true) => {
+                    edited.edits += 1;
+                    edited.set_back.insert((identity.kind(), field.to_string()));
+                }
+                Ok(false) => edited.without_effect += 1,
+                Err(error) => {
+                    edited.not_set_back.push(format!("{identity}: {error:#}"));
+                    editor.remove_own_traces().await?;
+                }
             }
         }
     }

@@ -27,7 +27,7 @@ async fn an_image_that_does_not_exist_is_named() -> Result<()> {
         let broken = service(&[("image", json!(image))])?;
         told(namespace, &broken, "ImagePullFailed", &["sail/", image]).await?;
         namespace.apply(&service(&[])?).await?;
-        recovered(namespace).await
+        recovered(namespace, "ImagePullFailed").await
     })
     .await
 }
@@ -53,7 +53,7 @@ async fn a_missing_key_of_a_secret_is_named() -> Result<()> {
         secrets
             .patch("lamp", &PatchParams::default(), &Patch::Merge(key))
             .await?;
-        recovered(namespace).await
+        recovered(namespace, "ConfigMissing").await
     })
     .await
 }
@@ -71,7 +71,7 @@ async fn resources_that_no_node_has_are_named() -> Result<()> {
         )
         .await?;
         namespace.apply(&service(&[])?).await?;
-        recovered(namespace).await
+        recovered(namespace, "Unschedulable").await
     })
     .await
 }
@@ -89,7 +89,7 @@ async fn a_probe_that_fails_is_named() -> Result<()> {
         )
         .await?;
         namespace.apply(&service(&[])?).await?;
-        recovered(namespace).await
+        recovered(namespace, "ProbeFailing").await
     })
     .await
 }
@@ -114,7 +114,7 @@ async fn a_quota_that_is_used_up_is_named() -> Result<()> {
         quotas
             .patch("berths", &PatchParams::default(), &Patch::Merge(raised))
             .await?;
-        recovered(namespace).await
+        recovered(namespace, "QuotaExceeded").await
     })
     .await
 }
@@ -189,10 +189,10 @@ async fn told(
     Ok(())
 }
 
-async fn recovered(namespace: &TestNamespace) -> Result<()> {
+async fn recovered(namespace: &TestNamespace, from: &str) -> Result<()> {
     let began = Instant::now();
     ready(namespace, "skiff", RECOVERED_WITHIN).await?;
     let took = format!("{:.1}", began.elapsed().as_secs_f64());
-    figure(&format!("faults.recovered.{}", namespace.name()), took, "s");
+    figure(&format!("faults.recovered.{from}"), took, "s");
     Ok(())
 }
