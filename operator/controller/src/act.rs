@@ -9,7 +9,7 @@ use kube::{
     api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy},
     core::{ApiResource, GroupVersionKind, PartialObjectMeta},
 };
-use orlop_plan::{Failure, Kind, Object, ObjectName, Write, labels};
+use orlop_plan::{Failure, Kind, Object, ObjectName, Write, is_superseded, labels};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -133,6 +133,8 @@ impl Actor {
                 Err(End::Failed(Failure::NameTaken { target, owner }))
             }
             Some(found) if found.metadata.deletion_timestamp.is_some() => Err(End::Stale),
+            // Whoever wrote it knew a newer owner than this pass does.
+            Some(found) if is_superseded(&object, &found.metadata) => Err(End::Stale),
             Some(found) => {
                 self.apply(author, object, found.metadata.resource_version)
                     .await

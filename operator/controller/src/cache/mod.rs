@@ -9,6 +9,7 @@
 //! it when it comes or goes.
 
 mod owner;
+mod pause;
 mod store;
 mod trigger;
 mod watch;

@@ -20,6 +20,7 @@ use tokio::sync::watch as channel;
 
 use super::{
     Caches, Queues, WatchContext,
+    pause::Pause,
     store::{Change, Store},
 };
 use crate::{
@@ -147,7 +148,7 @@ impl<T: Watched> Watch<T> {
             Selection::All => config,
             Selection::Ours => config.labels(&format!("{}={}", labels::MANAGED_BY, labels::ORLOP)),
         };
-        watcher(api, config).default_backoff().boxed()
+        watcher(api, config).backoff(Pause::new()).boxed()
     }
 
     fn replace(&self, list: Vec<T>) {
