@@ -40,9 +40,13 @@ pub(crate) fn stamp(object: &mut Object, owner_version: Option<&str>) {
     }
 }
 
+/// A version beyond the object's own was not there when the object was written: somebody else
+/// invented it, and it must not keep the operator away.
 fn written_from(object: &ObjectMeta) -> Option<u64> {
     let annotations = object.annotations.as_ref()?;
-    version(annotations.get(labels::OWNER_VERSION).map(String::as_str))
+    let noted = version(annotations.get(labels::OWNER_VERSION).map(String::as_str))?;
+    let own = version(object.resource_version.as_deref());
+    own.is_none_or(|own| noted <= own).then_some(noted)
 }
 
 fn version(text: Option<&str>) -> Option<u64> {
@@ -69,6 +73,13 @@ mod tests {
             resource_version: Some(version.to_owned()),
             ..ObjectMeta::default()
         }
+    }
+
+    #[test]
+    fn a_version_that_somebody_invented_keeps_nobody_away() {
+        let mut invented = child("9000");
+        invented.children[0].metadata_mut().resource_version = Some("120".to_owned());
+        assert!(!is_behind(&owner("99"), &invented));
     }
 
     #[test]
