@@ -10,8 +10,7 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{HeaderValue, Method, Request, Response, header::USER_AGENT};
 use kube::{Client, Config, client::ClientBuilder, core::Status};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::{counter::Counter, family::Family};
 use thiserror::Error;
 use tower::{Layer, Service};
 
@@ -23,8 +22,8 @@ use crate::{
 /// What audit logs show.
 const AGENT: &str = concat!("orlop-operator/", env!("CARGO_PKG_VERSION"));
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// A call other than a watch: longer than any answer a healthy server gives, shorter than the
-/// half of what a Lease's holder is given for a whole shutdown by default.
+/// A call other than a watch: admission webhooks may take ten seconds each by default, and a server
+/// that has not answered after three of them will not.
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
 /// Silence on a connection: nothing is silent for longer than a watch that sees no change.
 const SILENCE_DEADLINE: Duration = WATCH_LIFETIME.saturating_add(Duration::from_secs(10));
