@@ -17,7 +17,7 @@ use crate::{
     Failure,
     args::{Apply, Connection},
     cluster::Cluster,
-    manifest::{self, Declared, Manifest},
+    manifest::{self, Declared, Manifest, Source},
     report::Report,
     terminal::{Mood, Style},
     why,
@@ -30,10 +30,10 @@ const REFRESH: Duration = Duration::from_millis(500);
 const STALL_PATIENCE: Duration = Duration::from_secs(15);
 
 pub(crate) async fn run(args: &Apply, connection: &Connection) -> Result<(), Failure> {
-    let manifests = manifest::read(&args.files.files)?;
+    let judged = manifest::read(&args.files.files)?;
     let cluster = Cluster::connect(connection).await?;
     let mut applied = Vec::new();
-    for manifest in &manifests {
+    for manifest in &judged.manifests {
         let namespace = connection.namespace.as_deref().or(manifest.namespace());
         let namespace = namespace.unwrap_or(cluster.namespace()).to_owned();
         apply(
@@ -48,10 +48,21 @@ pub(crate) async fn run(args: &Apply, connection: &Connection) -> Result<(), Fai
             namespace,
         });
     }
-    if args.wait {
-        wait(&cluster.client(), &applied, args.timeout).await?;
+    if !args.wait {
+        return Ok(());
     }
-    Ok(())
+    match wait(&cluster.client(), &applied, args.timeout).await? {
+        Ended::Ready => Ok(()),
+        Ended::Stalled(reports) => {
+            let why = explain(&cluster, &reports, &judged.sources).await?;
+            Err(Failure::NotReady(why))
+        }
+        Ended::Late(reports) => {
+            let why = explain(&cluster, &reports, &judged.sources).await?;
+            let late = format!("{why}\nnot ready within {} s", args.timeout.as_secs());
+            Err(Failure::NotReady(late))
+        }
+    }
 }
 
 struct Applied<'a> {
@@ -84,8 +95,19 @@ async fn apply(
     Ok(())
 }
 
-/// Until all are ready, or one stays stalled, or the time is over.
-async fn wait(client: &Client, applied: &[Applied<'_>], timeout: Duration) -> Result<(), Failure> {
+/// How waiting ends.
+enum Ended {
+    Ready,
+    /// Something stays stalled: waiting longer would not help.
+    Stalled(Vec<Report>),
+    Late(Vec<Report>),
+}
+
+async fn wait(
+    client: &Client,
+    applied: &[Applied<'_>],
+    timeout: Duration,
+) -> anyhow::Result<Ended> {
     let deadline = Instant::now() + timeout;
     let mut progress = Progress::new();
     let mut stalled_since: Option<Instant> = None;
@@ -96,16 +118,18 @@ async fn wait(client: &Client, applied: &[Applied<'_>], timeout: Duration) -> Re
         }
         progress.show(&reports)?;
         if reports.iter().all(|report| report.ready) {
-            return Ok(());
+            return Ok(Ended::Ready);
         }
         if reports.iter().any(|report| report.stalled) {
             stalled_since.get_or_insert_with(Instant::now);
         } else {
             stalled_since = None;
         }
-        let is_stuck = stalled_since.is_some_and(|since| since.elapsed() >= STALL_PATIENCE);
-        if is_stuck || Instant::now() >= deadline {
-            return Err(Failure::NotReady(not_ready(&reports, is_stuck, timeout)));
+        if stalled_since.is_some_and(|since| since.elapsed() >= STALL_PATIENCE) {
+            return Ok(Ended::Stalled(reports));
+        }
+        if Instant::now() >= deadline {
+            return Ok(Ended::Late(reports));
         }
         tokio::time::sleep(REFRESH).await;
     }
@@ -130,16 +154,18 @@ async fn read(client: &Client, applied: &Applied<'_>) -> anyhow::Result<Report> 
     report.with_context(|| format!("failed to read {name} in {namespace}"))
 }
 
-fn not_ready(reports: &[Report], is_stuck: bool, timeout: Duration) -> String {
-    let mut lines: Vec<_> = reports
-        .iter()
-        .filter(|report| !report.ready)
-        .map(|report| why::explain(report, &[], None, Style::of(&std::io::stderr())))
-        .collect();
-    if !is_stuck {
-        lines.push(format!("not ready within {} s", timeout.as_secs()));
+async fn explain(
+    cluster: &Cluster,
+    reports: &[Report],
+    sources: &[Source],
+) -> anyhow::Result<String> {
+    let style = Style::of(&std::io::stderr());
+    let mut explained = Vec::new();
+    for report in reports.iter().filter(|report| !report.ready) {
+        let services = cluster.services(&report.namespace).await?;
+        explained.push(why::explain(report, &services, sources, style));
     }
-    lines.join("\n")
+    Ok(explained.join("\n"))
 }
 
 /// One line a part, drawn again in place on a terminal and printed on change elsewhere.

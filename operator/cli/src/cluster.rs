@@ -78,6 +78,14 @@ impl Cluster {
         &self.namespace
     }
 
+    /// The services of a namespace, which tell who answers their requests.
+    pub(crate) async fn services(&self, namespace: &str) -> anyhow::Result<Vec<Report>> {
+        let api: Api<AppService> = Api::namespaced(self.client(), namespace);
+        let services = api.list(&ListParams::default().limit(LIST_LIMIT)).await;
+        let services = services.context("failed to list services")?;
+        Ok(services.iter().map(Report::of_service).collect())
+    }
+
     /// All applications and services, ordered by namespace and name.
     pub(crate) async fn find(&self, scope: Scope) -> anyhow::Result<Found> {
         let (platforms, services): (Api<AppPlatform>, Api<AppService>) = match scope {

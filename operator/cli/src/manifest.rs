@@ -28,6 +28,12 @@ pub(crate) enum Declared {
     AppService(Box<AppService>),
 }
 
+/// Files that were read and judged, and what they declare.
+pub(crate) struct Judged {
+    pub(crate) sources: Vec<Source>,
+    pub(crate) manifests: Vec<Manifest>,
+}
+
 /// A file as it is written, not judged.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -67,12 +73,13 @@ impl Source {
 }
 
 /// Reads and judges all files. A mistake in one is told together with those in the others.
-pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<Manifest>, Failure> {
+pub(crate) fn read(files: &[PathBuf]) -> Result<Judged, Failure> {
     let sources = files
         .iter()
         .map(|file| Source::read(file))
         .collect::<Result<Vec<_>, _>>()?;
-    judge(&sources)
+    let manifests = judge(&sources)?;
+    Ok(Judged { sources, manifests })
 }
 
 fn judge(sources: &[Source]) -> Result<Vec<Manifest>, Failure> {

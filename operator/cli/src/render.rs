@@ -22,7 +22,7 @@ const UID: &str = "00000000-0000-0000-0000-000000000000";
 const PASSES_MAX: usize = 5;
 
 pub(crate) fn run(args: &Render, connection: &Connection) -> Result<(), Failure> {
-    let manifests = manifest::read(&args.files.files)?;
+    let manifests = manifest::read(&args.files.files)?.manifests;
     let settings = Settings {
         cluster_domain: args.cluster_domain.clone(),
         edge_image: args.edge_image.clone(),

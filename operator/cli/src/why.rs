@@ -8,7 +8,7 @@ use orlop_crds::Reason;
 use crate::{
     Failure,
     args::{Connection, Why},
-    cluster::{Cluster, Found, Scope},
+    cluster::{Cluster, Scope},
     manifest::Source,
     report::Report,
     terminal::{Mood, Style},
@@ -16,6 +16,7 @@ use crate::{
 
 pub(crate) async fn run(args: &Why, connection: &Connection) -> Result<(), Failure> {
     let source = args.file.as_deref().map(Source::read).transpose()?;
+    let sources: Vec<_> = source.into_iter().collect();
     let cluster = Cluster::connect(connection).await?;
     let found = match &args.name {
         Some(name) => cluster.named(name).await?,
@@ -23,10 +24,9 @@ pub(crate) async fn run(args: &Why, connection: &Connection) -> Result<(), Failu
         None => cluster.find(Scope::Namespace).await?,
     };
     // An application speaks for its services: who they are served by is theirs to tell.
-    let services = match found.platforms.is_empty() {
-        true => Vec::new(),
-        false if args.name.is_some() => services(&cluster.find(Scope::Namespace).await?),
-        false => services(&found),
+    let services = match &args.name {
+        Some(_) => cluster.services(cluster.namespace()).await?,
+        None => found.services.iter().map(Report::of_service).collect(),
     };
     let reports = found.reports();
     let asked: Vec<_> = reports
@@ -37,7 +37,7 @@ pub(crate) async fn run(args: &Why, connection: &Connection) -> Result<(), Failu
     let explained: Vec<_> = asked
         .iter()
         .filter(|report| !report.ready)
-        .map(|report| explain(report, &services, source.as_ref(), style))
+        .map(|report| explain(report, &services, &sources, style))
         .collect();
     let text = match (asked.as_slice(), explained.is_empty()) {
         ([], _) => "nothing is declared here\n".to_owned(),
@@ -62,15 +62,11 @@ pub(crate) async fn run(args: &Why, connection: &Connection) -> Result<(), Failu
     }
 }
 
-fn services(found: &Found) -> Vec<Report> {
-    found.services.iter().map(Report::of_service).collect()
-}
-
 /// Everything that is to be said of one object that is not ready.
 pub(crate) fn explain(
     report: &Report,
     services: &[Report],
-    source: Option<&Source>,
+    sources: &[Source],
     style: Style,
 ) -> String {
     let reason = report.known_reason();
@@ -91,10 +87,11 @@ pub(crate) fn explain(
     if let Some(reason) = reason {
         say("fix", reason.fix());
     }
-    if let Some(place) = source.and_then(|source| place(source, report, &cause, reason)) {
+    let in_source = |source| place(source, report, &cause, reason);
+    if let Some(place) = sources.iter().find_map(in_source) {
         say("place", &place);
     }
-    say("users", &noticed(service));
+    say("users", &noticed(report, &cause, service));
     say("undo", &undo(service));
     lines.join("\n")
 }
@@ -133,9 +130,16 @@ fn affected<'a>(report: &'a Report, cause: &Cause, services: &'a [Report]) -> Op
         .find(|service| service.name == name && service.namespace == report.namespace)
 }
 
-fn noticed(service: Option<&Report>) -> String {
+fn noticed(report: &Report, cause: &Cause, service: Option<&Report>) -> String {
     let Some(service) = service else {
-        return "what is served is told by `orlop status NAME`".to_owned();
+        let part = report
+            .components
+            .iter()
+            .find(|part| part.name == cause.component);
+        return match part.and_then(|part| Some((&part.name, part.replicas.as_ref()?))) {
+            Some((name, replicas)) => format!("{replicas} replicas of {name} are ready"),
+            None => "nothing of it answers yet".to_owned(),
+        };
     };
     let serving = &service.serving;
     match (&serving.revision, serving.coming()) {
@@ -302,7 +306,7 @@ spec:
             "release": {"phase": "Starting", "from": "1", "to": "2", "fromReplicas": 2, "since": "2026-01-01T00:00:00Z"},
         }));
         assert_eq!(
-            explain(&report, &[web], Some(&source()), Style::PLAIN),
+            explain(&report, &[web], &[source()], Style::PLAIN),
             "\
 AppPlatform/shop is not ready: ImagePullFailed
   cause  web/Deployment/shop-web-2: image 'acme/nope:1' cannot be fetched; revision 1 goes on being served
@@ -319,12 +323,7 @@ AppPlatform/shop is not ready: ImagePullFailed
             "ConfigMissing",
             "web/Deployment/shop-web-1: secret \"tokens\" not found; create what is named, or correct the reference in `env` or `envFrom`",
         );
-        let told = explain(
-            &report,
-            &[service(&json!({}))],
-            Some(&source()),
-            Style::PLAIN,
-        );
+        let told = explain(&report, &[service(&json!({}))], &[source()], Style::PLAIN);
         assert!(
             told.contains("place  app.yaml:14 (spec.services[1].env[0].secretKeyRef.name)"),
             "{told}"
@@ -336,7 +335,7 @@ AppPlatform/shop is not ready: ImagePullFailed
     #[test]
     fn a_reason_of_another_version_is_told_as_it_came() {
         let report = platform("SomethingNew", "web/Pod/x: it is new; do this");
-        let told = explain(&report, &[], None, Style::PLAIN);
+        let told = explain(&report, &[], &[], Style::PLAIN);
         assert!(told.contains("SomethingNew"), "{told}");
         assert!(
             told.contains("cause  web/Pod/x: it is new; do this"),
