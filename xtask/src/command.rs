@@ -47,6 +47,24 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> anyhow::Result<()> 
     output(command, limit).map(drop)
 }
 
+/// cargo as from a shell. What `cargo xtask` tells this process about its own package would have
+/// build scripts run again that read it, and half of the dependencies built anew.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    for (name, _) in std::env::vars_os() {
+        if is_of_this_package(&name.to_string_lossy()) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
+fn is_of_this_package(variable: &str) -> bool {
+    ["CARGO_MANIFEST_", "CARGO_PKG_"]
+        .iter()
+        .any(|prefix| variable.starts_with(prefix))
+}
+
 /// Calls `done` until it says yes, for at most `limit`.
 ///
 /// # Errors

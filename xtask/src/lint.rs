@@ -36,7 +36,7 @@ pub(crate) fn run(_: &Args) -> anyhow::Result<()> {
 }
 
 fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = command::cargo();
     command::run(cargo.args(arguments).current_dir(root), CARGO_LIMIT)
 }
 

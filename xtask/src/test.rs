@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn cargo(root: &Path) -> Command {
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = command::cargo();
     cargo.current_dir(root);
     cargo
 }

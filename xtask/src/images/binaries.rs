@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -19,7 +18,7 @@ pub(super) type Programs = BTreeMap<String, PathBuf>;
 /// Builds the programs in one cargo run, so that what they share is built once.
 pub(super) fn build<'a>(root: &Path, wanted: impl Iterator<Item = &'a Binary>) -> Result<Programs> {
     let target = root.join("target");
-    let mut cargo = Command::new("cargo");
+    let mut cargo = command::cargo();
     cargo
         .current_dir(root)
         .args(["build", "--release", "--target-dir"])
