@@ -30,7 +30,9 @@ impl Rules {
 
     /// Asks each rule of each value that is there.
     pub(super) fn check(&self, manifest: &Value) -> Vec<Violation> {
-        let verdict = self.validator.validate_compiled(&self.compiled, manifest, None);
+        let verdict = self
+            .validator
+            .validate_compiled(&self.compiled, manifest, None);
         verdict
             .err()
             .into_iter()
