@@ -129,7 +129,7 @@ impl TestNamespace {
         let pods = self.api::<Pod>().list(&list).await;
         for pod in pods.into_iter().flatten().take(DESCRIBED_MAX) {
             let status = pod.status.clone().unwrap_or_default();
-            let states: Vec<_> = status
+            let containers: Vec<_> = status
                 .container_statuses
                 .into_iter()
                 .flatten()
@@ -137,7 +137,7 @@ impl TestNamespace {
                 .collect();
             let phase = status.phase.unwrap_or_default();
             println!(
-                "Pod {}: {phase}, containers ready and restarts {states:?}",
+                "Pod {}: {phase}, containers ready and restarts {containers:?}",
                 pod.name_any()
             );
         }
