@@ -43,7 +43,6 @@ pub(super) fn objects(
     service: &ValidatedService,
     decision: &Decision,
     templates: &BTreeMap<Revision, Template>,
-    observed: &Observed,
 ) -> Vec<Object> {
     let mut objects: Vec<Object> = Vec::new();
     for (revision, template) in templates {
@@ -53,8 +52,7 @@ pub(super) fn objects(
         let replicas = decision.run.get(revision).copied().unwrap_or(0);
         objects.push(deployment(service, revision, template, replicas).into());
     }
-    objects
-        .push(active_service(service, &selectable(service, decision, templates, observed)).into());
+    objects.push(active_service(service, &decision.select).into());
     objects.extend(disruption_budget(service, &decision.select).map(Object::from));
     objects
 }
@@ -69,21 +67,6 @@ pub(super) fn selected(service: &ValidatedService, observed: &Observed) -> Optio
         .as_ref()?;
     let revision = Revision::parse(live.get(labels::REVISION)?)?;
     (*live == selector(&service.name, &revision)).then_some(revision)
-}
-
-/// The revision to select. If the one that is decided cannot run (its template is lost, or not seen
-/// yet), what is selected stays; where nothing is, the declared one is.
-fn selectable(
-    service: &ValidatedService,
-    decision: &Decision,
-    templates: &BTreeMap<Revision, Template>,
-    observed: &Observed,
-) -> Revision {
-    let name = revision_name(&service.name, &decision.select);
-    if templates.contains_key(&decision.select) || observed.deployment(&name).is_some() {
-        return decision.select.clone();
-    }
-    selected(service, observed).unwrap_or_else(|| service.revision.clone())
 }
 
 /// The template kept in the ControllerRevision.

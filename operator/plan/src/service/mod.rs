@@ -93,7 +93,7 @@ fn plan(
     let seen = seen(service, observed, recorded_pruning);
     let decision = release::step(&wanted, &seen, &memory, now);
     let templates = templates(service, observed, &decision);
-    let objects = build::objects(service, &decision, &templates, observed);
+    let objects = build::objects(service, &decision, &templates);
     let keep = keep(&objects, observed);
     let recorded_pruning = recorded
         .map(|status| status.pruning.as_slice())

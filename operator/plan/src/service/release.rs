@@ -94,6 +94,9 @@ pub(crate) fn step(wanted: &Wanted, seen: &Seen, memory: &Memory, now: Timestamp
 
 /// No release is under way: either all is as declared, or one begins.
 fn at_rest(wanted: &Wanted, seen: &Seen, active: Revision, now: Timestamp) -> Decision {
+    if let Some(ready) = seen.ready_instead_of(&active, wanted) {
+        return Release::begin(ready, wanted, seen, now).decide(wanted, seen, now);
+    }
     if active == wanted.revision {
         return Decision {
             memory: Memory {
@@ -129,12 +132,6 @@ impl Release {
         }
     }
 
-    /// What was to be served when the release began never came into being, or left no trace, so the
-    /// new revision was selected at once: it is what is served.
-    fn is_from_nothing(&self, seen: &Seen) -> bool {
-        !seen.runs.contains_key(&self.from) && seen.selected.as_ref() == Some(&self.to)
-    }
-
     fn step(self, wanted: &Wanted, seen: &Seen, now: Timestamp) -> Decision {
         match self.phase {
             ReleasePhase::Starting => self.starting(wanted, seen, now),
@@ -148,11 +145,11 @@ impl Release {
             // It was only slow to start, and is all that is served.
             self.from_replicas = seen.size(&self.from, wanted);
         }
+        if let Some(ready) = seen.ready_instead_of(&self.from, wanted) {
+            return Self::begin(ready, wanted, seen, now).decide(wanted, seen, now);
+        }
         if wanted.revision == self.from {
             return at_rest(wanted, seen, self.from, now);
-        }
-        if wanted.revision != self.to && self.is_from_nothing(seen) {
-            return Self::begin(self.to, wanted, seen, now).decide(wanted, seen, now);
         }
         if wanted.revision != self.to {
             let to = wanted.revision.clone();
@@ -372,8 +369,19 @@ impl Seen {
         complete || (run.ready > 0 && self.run(from).ready == 0)
     }
 
+    /// A superseded revision that is all that is ready: it serves until what is wanted is.
+    fn ready_instead_of(&self, served: &Revision, wanted: &Wanted) -> Option<Revision> {
+        let none_is_ready = self.run(served).ready == 0 && self.run(&wanted.revision).ready == 0;
+        let mut ready = self.runs.iter().filter(|(_, run)| run.ready > 0);
+        let (revision, _) = ready.next().filter(|_| none_is_ready && wanted.replicas > 0)?;
+        Some(revision.clone())
+    }
+
     /// A revision that is to run without a replica is never worse.
     fn is_worse(&self, to: &Revision, from: &Revision, wanted: &Wanted) -> bool {
         wanted.replicas > 0 && self.run(to).ready == 0 && self.run(from).ready > 0
     }
 }
+
+#[cfg(test)]
+mod tests;
