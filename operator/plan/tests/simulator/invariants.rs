@@ -60,6 +60,7 @@ impl Invariants {
             Request::LookUp(_) => Ok(()),
             Request::PutStatus(status) => {
                 bounded(done, status)?;
+                dooms_not_all_that_is_ready(done, status)?;
                 returns_only_from_the_dead(done, status)
             }
             Request::Apply { object, .. } => {
@@ -115,6 +116,11 @@ impl Invariants {
         };
         // Nothing is asked of a service that is declared to have no replicas.
         if declared(done).is_none_or(|replicas| replicas == 0) {
+            return Ok(());
+        }
+        // It was decided, and recorded, that the other one goes.
+        let doomed = |record: &PruneRecord| record.name == format!("{name}-{other}");
+        if pruning(&done.pass.main.body).iter().any(doomed) {
             return Ok(());
         }
         // Knowledge: the other one was not seen ready, or this one was.
@@ -310,6 +316,34 @@ fn bounded(done: &Done<'_>, status: &Status) -> Verdict {
         return Err(format!("{name}: {pruning} deletions are recorded"));
     }
     Ok(())
+}
+
+/// A revision that was seen ready is not recorded for deletion while none that stays was.
+fn dooms_not_all_that_is_ready(done: &Done<'_>, status: &Status) -> Verdict {
+    let Status::AppService(after) = status else {
+        return Ok(());
+    };
+    let name = &done.pass.key.name;
+    let revisions = done.pass.observed.children.iter().filter_map(|object| match object {
+        Object::Deployment(deployment) => {
+            let labels = deployment.metadata.labels.as_ref()?;
+            let revision = labels.get(labels::REVISION)?;
+            observed_ready(done.pass, name, revision)
+                .then(|| (deployment.metadata.uid.as_deref().unwrap_or_default(), revision))
+        }
+        _ => None,
+    });
+    let is_recorded = |list: &[PruneRecord], uid: &str| list.iter().any(|record| record.uid == uid);
+    let before = pruning(&done.pass.main.body);
+    let (doomed, staying): (Vec<_>, Vec<_>) =
+        revisions.partition(|(uid, _)| is_recorded(&after.pruning, uid));
+    let newly = doomed.iter().find(|(uid, _)| !is_recorded(before, uid));
+    match newly {
+        Some((_, revision)) if staying.is_empty() && declared(done) != Some(0) => {
+            Err(format!("{name}: {revision} is to be deleted, but nothing else is ready"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Requests go back to the old revision only from a new one that was seen without a ready pod, or
