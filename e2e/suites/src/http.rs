@@ -8,7 +8,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 
 /// No answer of a test takes longer on purpose.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,7 +49,13 @@ pub async fn get(address: SocketAddr, path: &str) -> Result<Answer> {
 pub(crate) type Connection = SendRequest<Empty<Bytes>>;
 
 pub(crate) async fn connect(address: SocketAddr) -> Result<Connection> {
-    let stream = TcpStream::connect(address)
+    connect_from(TcpSocket::new_v4()?, address).await
+}
+
+/// As [`connect`], over a socket that may be bound.
+pub(crate) async fn connect_from(socket: TcpSocket, address: SocketAddr) -> Result<Connection> {
+    let stream = socket
+        .connect(address)
         .await
         .with_context(|| format!("failed to connect to {address}"))?;
     stream.set_nodelay(true)?;

@@ -7,22 +7,34 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    io::ErrorKind,
+    net::{Ipv4Addr, SocketAddr},
+    ops::Range,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU16, Ordering},
+    },
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tokio::{
+    net::TcpSocket,
     sync::watch,
     task::{JoinHandle, JoinSet},
     time::{Instant, MissedTickBehavior},
 };
 
-use crate::http::{Answer, Connection, ask, connect};
+use crate::http::{Answer, Connection, ask, connect_from};
 
 /// A request without answer after this time is lost.
 const LOST_AFTER: Duration = Duration::from_secs(5);
+
+/// Ports for new connections, each used once in a load: below those that the system gives out.
+/// A node remembers for two minutes where it sent an unanswered connection, by the client's port;
+/// one that comes round again would be sent to a pod that was lost long ago, and tell of the
+/// client's ports instead of the service.
+const FRESH_PORTS: Range<u16> = 12_000..32_000;
 
 /// Load that goes on until [`Load::stop`].
 pub struct Load {
@@ -70,6 +82,7 @@ impl Load {
             path,
             began,
             idle: Mutex::default(),
+            ports: AtomicU16::new(0),
         });
         let driver = tokio::spawn(drive(client, per_second, stopped));
         Self {
@@ -140,6 +153,8 @@ struct Client {
     began: Instant,
     /// Kept connections; never more than requests were open at once.
     idle: Mutex<Vec<Connection>>,
+    /// How many of [`FRESH_PORTS`] were taken.
+    ports: AtomicU16,
 }
 
 async fn drive(
@@ -199,7 +214,7 @@ impl Client {
     async fn answer(&self, idle: Option<Connection>, keep: bool) -> Result<Answer> {
         let mut connection = match idle {
             Some(connection) => connection,
-            None => connect(self.address).await?,
+            None => connect_from(self.socket()?, self.address).await?,
         };
         let answer = ask(&mut connection, self.path).await?;
         // A connection that the server has announced to close is not used again.
@@ -208,6 +223,22 @@ impl Client {
             self.idle().push(connection);
         }
         Ok(answer)
+    }
+
+    /// A socket with a port that this load has not used before.
+    fn socket(&self) -> Result<TcpSocket> {
+        for _ in FRESH_PORTS {
+            let next = self.ports.fetch_add(1, Ordering::Relaxed);
+            let port = FRESH_PORTS.start + next % (FRESH_PORTS.end - FRESH_PORTS.start);
+            let socket = TcpSocket::new_v4()?;
+            // The kernel keeps the port of a closed connection back for a while.
+            socket.set_reuseaddr(true)?;
+            match socket.bind((Ipv4Addr::UNSPECIFIED, port).into()) {
+                Err(error) if error.kind() == ErrorKind::AddrInUse => (),
+                bound => return Ok(bound.map(|()| socket)?),
+            }
+        }
+        bail!("every port of the load is in use")
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
