@@ -15,14 +15,14 @@ use serde::de::DeserializeOwned;
 fn a_service_that_uses_every_field_is_rendered() {
     let mut service: AppService = read("tests/fixtures/every-field.yaml");
     live(&mut service.metadata);
-    insta::assert_snapshot!(rendered(service_in_its_first_pass(&service)));
+    insta::assert_snapshot!(rendered(&service_in_its_first_pass(&service)));
 }
 
 #[test]
 fn an_application_of_three_services_is_rendered() {
     let mut platform: AppPlatform = read("tests/fixtures/three-services.yaml");
     live(&mut platform.metadata);
-    insta::assert_snapshot!(rendered(platform_in_its_first_pass(&platform)));
+    insta::assert_snapshot!(rendered(&platform_in_its_first_pass(&platform)));
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn the_example_hello_is_rendered_down_to_its_pods() {
             objects.extend(service_in_its_first_pass(&service));
         }
     }
-    insta::assert_snapshot!(rendered(objects));
+    insta::assert_snapshot!(rendered(&objects));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn created<S>(plan: Plan<S>) -> Vec<Object> {
     objects.collect()
 }
 
-fn rendered(objects: Vec<Object>) -> String {
+fn rendered(objects: &[Object]) -> String {
     let documents = objects
         .iter()
         .map(|object| serde_saphyr::to_string(&object.to_value().unwrap()).unwrap());

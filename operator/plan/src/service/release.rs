@@ -373,7 +373,9 @@ impl Seen {
     fn ready_instead_of(&self, served: &Revision, wanted: &Wanted) -> Option<Revision> {
         let none_is_ready = self.run(served).ready == 0 && self.run(&wanted.revision).ready == 0;
         let mut ready = self.runs.iter().filter(|(_, run)| run.ready > 0);
-        let (revision, _) = ready.next().filter(|_| none_is_ready && wanted.replicas > 0)?;
+        let (revision, _) = ready
+            .next()
+            .filter(|_| none_is_ready && wanted.replicas > 0)?;
         Some(revision.clone())
     }
 

@@ -5,7 +5,10 @@
 //! dying pod did meanwhile. Every exception is one of knowledge (the pass could not know, since its
 //! caches lag) and says so.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Condition};
 use orlop_crds::{PruneRecord, app_service::ReleasePhase};
@@ -29,6 +32,8 @@ const PRUNING_MAX: usize = 64;
 pub(crate) struct Invariants {
     /// By UID of the AppService.
     served: BTreeMap<String, Served>,
+    /// UIDs of Deployments that were recorded for deletion by a pass that saw no ready pod of them.
+    idle: BTreeSet<String>,
     /// The newest version of its owner from which an incarnation was written.
     basis: BTreeMap<String, u64>,
 }
@@ -61,6 +66,7 @@ impl Invariants {
             Request::PutStatus(status) => {
                 bounded(done, status)?;
                 dooms_not_all_that_is_ready(done, status)?;
+                self.note_deletions(done, status);
                 returns_only_from_the_dead(done, status)
             }
             Request::Apply { object, .. } => {
@@ -103,12 +109,17 @@ impl Invariants {
                 "Service/{name} selects {selector:?}: not exactly one revision"
             ));
         }
-        self.switched(done, &revision, after.body.version());
         let before = done
             .before
             .as_ref()
             .and_then(|stored| stored.body.selector());
-        if before == Some(&selector) {
+        let moves = before != Some(&selector);
+        self.switched(
+            done,
+            &revision,
+            moves.then_some((done.now, after.body.version())),
+        );
+        if !moves {
             return Ok(());
         }
         let Some(other) = ready_other(done.world, name, &revision) else {
@@ -133,14 +144,15 @@ impl Invariants {
         ))
     }
 
-    fn switched(&mut self, done: &Done<'_>, revision: &str, version: u64) {
+    /// `at` is none where a person has moved the selector there before: requests are gone for longer.
+    fn switched(&mut self, done: &Done<'_>, revision: &str, at: Option<(i64, u64)>) {
         let served = self
             .served
             .entry(done.pass.main.body.uid().to_owned())
             .or_default();
         if served.selected.as_deref() != Some(revision) {
             if let Some(before) = served.selected.replace(revision.to_owned()) {
-                served.left.insert(before, (done.now, version));
+                served.left.extend(at.map(|at| (before, at)));
             }
             served.left.remove(revision);
         }
@@ -180,6 +192,22 @@ impl Invariants {
         Ok(())
     }
 
+    fn note_deletions(&mut self, done: &Done<'_>, status: &Status) {
+        let Status::AppService(after) = status else {
+            return;
+        };
+        let name = &done.pass.key.name;
+        for record in &after.pruning {
+            let revision = record.name.strip_prefix(&format!("{name}-"));
+            let recorded = pruning(&done.pass.main.body);
+            if !recorded.contains(record)
+                && revision.is_some_and(|revision| !observed_ready(done.pass, name, revision))
+            {
+                self.idle.insert(record.uid.clone());
+            }
+        }
+    }
+
     /// Whether the Deployment that was written may lose its pods.
     fn is_free(&self, done: &Done<'_>, what: &str) -> Verdict {
         let Some(target) = done
@@ -202,6 +230,10 @@ impl Invariants {
                 "Deployment/{} is served and ready, but {what}",
                 target.body.name()
             ));
+        }
+        // Knowledge: nothing was to be drained when the deletion was decided.
+        if self.idle.contains(target.body.uid()) {
+            return Ok(());
         }
         let drain = done
             .pass
@@ -264,7 +296,10 @@ fn touches_what_is_ours(done: &Done<'_>) -> Verdict {
 /// where another leader's caches did not show it yet; that it then serves is what
 /// `deletes_nothing_served` rules out.
 fn deletes_what_is_recorded(done: &Done<'_>, uid: &str) -> Verdict {
-    if pruning(&done.pass.main.body).iter().any(|record| record.uid == uid) {
+    if pruning(&done.pass.main.body)
+        .iter()
+        .any(|record| record.uid == uid)
+    {
         return Ok(());
     }
     Err(format!(
@@ -324,24 +359,33 @@ fn dooms_not_all_that_is_ready(done: &Done<'_>, status: &Status) -> Verdict {
         return Ok(());
     };
     let name = &done.pass.key.name;
-    let revisions = done.pass.observed.children.iter().filter_map(|object| match object {
-        Object::Deployment(deployment) => {
-            let labels = deployment.metadata.labels.as_ref()?;
-            let revision = labels.get(labels::REVISION)?;
-            observed_ready(done.pass, name, revision)
-                .then(|| (deployment.metadata.uid.as_deref().unwrap_or_default(), revision))
-        }
-        _ => None,
-    });
+    let revisions = done
+        .pass
+        .observed
+        .children
+        .iter()
+        .filter_map(|object| match object {
+            Object::Deployment(deployment) => {
+                let labels = deployment.metadata.labels.as_ref()?;
+                let revision = labels.get(labels::REVISION)?;
+                observed_ready(done.pass, name, revision).then(|| {
+                    (
+                        deployment.metadata.uid.as_deref().unwrap_or_default(),
+                        revision,
+                    )
+                })
+            }
+            _ => None,
+        });
     let is_recorded = |list: &[PruneRecord], uid: &str| list.iter().any(|record| record.uid == uid);
     let before = pruning(&done.pass.main.body);
     let (doomed, staying): (Vec<_>, Vec<_>) =
         revisions.partition(|(uid, _)| is_recorded(&after.pruning, uid));
     let newly = doomed.iter().find(|(uid, _)| !is_recorded(before, uid));
     match newly {
-        Some((_, revision)) if staying.is_empty() && declared(done) != Some(0) => {
-            Err(format!("{name}: {revision} is to be deleted, but nothing else is ready"))
-        }
+        Some((_, revision)) if staying.is_empty() && declared(done) != Some(0) => Err(format!(
+            "{name}: {revision} is to be deleted, but nothing else is ready"
+        )),
         _ => Ok(()),
     }
 }
@@ -421,7 +465,9 @@ fn observed_version(pass: &Pass, service: &str) -> u64 {
     let mut objects = pass.observed.children.iter().filter(|object| {
         object.kind() == Kind::Service && object.metadata().name.as_deref() == Some(service)
     });
-    let version = objects.next().and_then(|object| object.metadata().resource_version.as_deref());
+    let version = objects
+        .next()
+        .and_then(|object| object.metadata().resource_version.as_deref());
     version.map_or(0, |version| version.parse().unwrap())
 }
 

@@ -10,8 +10,8 @@ use std::{
 use jiff::Timestamp;
 use orlop_crds::{AppPlatform, AppService};
 use orlop_plan::{
-    Failure, Kind, Object, Observed, Plan, ProbeFailure, Reconcile, Settings, Write,
-    is_superseded, labels,
+    Failure, Kind, Object, Observed, Plan, ProbeFailure, Reconcile, Settings, Write, is_superseded,
+    labels,
 };
 
 use crate::{

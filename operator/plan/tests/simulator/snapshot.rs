@@ -70,7 +70,10 @@ fn first_difference(path: &str, is: &Value, should: &Value) -> String {
 fn is_history(world: &World, body: &Body) -> bool {
     let mut services = world.list(Resource::Of(Kind::AppService));
     let is_active = services.any(|stored| {
-        let status = stored.body.app_service().and_then(|service| service.status.as_ref());
+        let status = stored
+            .body
+            .app_service()
+            .and_then(|service| service.status.as_ref());
         let active = status.and_then(|status| status.active_revision.as_deref());
         active.is_some_and(|active| body.name() == format!("{}-{active}", stored.body.name()))
     });

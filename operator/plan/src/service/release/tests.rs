@@ -65,7 +65,12 @@ fn runs(runs_well: bool) -> Vec<Option<Run>> {
         settled: true,
         stillborn: ready == 0,
     };
-    let mut runs = vec![None, Some(Run::default()), Some(run(0, 0)), Some(run(SIZE, 0))];
+    let mut runs = vec![
+        None,
+        Some(Run::default()),
+        Some(run(0, 0)),
+        Some(run(SIZE, 0)),
+    ];
     if runs_well {
         runs.push(Some(run(SIZE, SIZE)));
     }
@@ -80,7 +85,9 @@ fn worlds(wanted_runs_well: bool) -> Vec<Seen> {
             for run_b in runs(true) {
                 for run_c in runs(wanted_runs_well) {
                     let all = [(&a, run_a), (&b, run_b), (&c, run_c)];
-                    let runs = all.into_iter().filter_map(|(name, run)| Some((name.clone(), run?)));
+                    let runs = all
+                        .into_iter()
+                        .filter_map(|(name, run)| Some((name.clone(), run?)));
                     worlds.push(Seen {
                         selected: selected.clone(),
                         runs: runs.collect(),
@@ -186,8 +193,15 @@ fn a_decision_that_is_recorded_is_made_again() {
         for seen in &worlds(true) {
             let decided = step(&wanted(SIZE), seen, &memory, now);
             let selected = decided.memory.active.as_ref();
-            assert_eq!(selected, Some(&decided.select), "from {memory:?} in {seen:?}");
-            assert!(decided.run.contains_key(&decided.select), "from {memory:?} in {seen:?}");
+            assert_eq!(
+                selected,
+                Some(&decided.select),
+                "from {memory:?} in {seen:?}"
+            );
+            assert!(
+                decided.run.contains_key(&decided.select),
+                "from {memory:?} in {seen:?}"
+            );
         }
     }
 }
@@ -203,8 +217,15 @@ fn what_serves_alone_is_never_told_to_stop() {
             let alone = selected.filter(|one| seen.runs.keys().filter(ready).all(|r| r == *one));
             let recorded = memory.active.as_ref() == seen.selected.as_ref();
             if let Some(alone) = alone.filter(|_| recorded && decision.memory == memory) {
-                assert_ne!(decision.run.get(alone), Some(&0), "from {memory:?} in {seen:?}");
-                assert!(decision.run.contains_key(alone), "from {memory:?} in {seen:?}");
+                assert_ne!(
+                    decision.run.get(alone),
+                    Some(&0),
+                    "from {memory:?} in {seen:?}"
+                );
+                assert!(
+                    decision.run.contains_key(alone),
+                    "from {memory:?} in {seen:?}"
+                );
             }
         }
     }
