@@ -149,7 +149,7 @@ impl Cluster {
         }
         let name = dice.pick(&ready).clone();
         world.edit(Resource::Pod, &name, |body| {
-            set_ready(body.pod_mut().unwrap(), false)
+            set_ready(body.pod_mut().unwrap(), false);
         });
         self.after(now, dice.between(200, 9000), Task::Start(name.clone()));
         let owner = owner_of(world, &name);
@@ -327,7 +327,7 @@ fn report(world: &mut World, name: &str, quota_exceeded: bool) {
         ..DeploymentStatus::default()
     };
     world.edit(DEPLOYMENTS, name, |body| {
-        body.deployment_mut().unwrap().status = Some(status)
+        body.deployment_mut().unwrap().status = Some(status);
     });
 }
 

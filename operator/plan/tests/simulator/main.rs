@@ -3,7 +3,14 @@
 //! `ORLOP_SIM_SEED=<seed> cargo test -p orlop-plan --test simulator`.
 
 // Outside of functions marked as tests, clippy does not know that this is one.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    clippy::panic,
+    clippy::expect_used
+)]
+// A line of the trace is made for the trace alone: the caller has no further use for it.
+#![allow(clippy::needless_pass_by_value)]
 
 mod cluster;
 mod declare;

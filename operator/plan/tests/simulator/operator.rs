@@ -44,8 +44,8 @@ pub(crate) struct Pass {
     writes: VecDeque<Write>,
     pub(crate) status: Status,
     wake_at: Option<Timestamp>,
-    /// Version of an object of ours that was found where none was observed; none: nothing there.
-    found: Option<Option<String>>,
+    /// What a look-up found where nothing was observed; none before it.
+    found: Option<Found>,
     outcome: Outcome,
 }
 
@@ -56,6 +56,13 @@ enum Outcome {
     Stale,
     /// To be tried again after a growing while.
     Failed,
+}
+
+#[derive(Clone, Debug)]
+enum Found {
+    Nothing,
+    /// An object of ours, of this version.
+    Ours(Option<String>),
 }
 
 /// What a pass asks of the API server next.
@@ -353,7 +360,11 @@ impl Pass {
         };
         Some(match (write, &self.found) {
             (Write::Create(object), None) => Request::LookUp(object),
-            (Write::Create(object), Some(version)) => Request::Apply {
+            (Write::Create(object), Some(Found::Nothing)) => Request::Apply {
+                object,
+                version: None,
+            },
+            (Write::Create(object), Some(Found::Ours(version))) => Request::Apply {
                 object,
                 version: version.clone(),
             },
@@ -435,7 +446,7 @@ impl Pass {
     pub(crate) fn looked_up(&mut self, object: &Object, live: Option<&Stored>, now: Timestamp) {
         let uid = self.main.body.uid().to_owned();
         match live {
-            None => self.found = Some(None),
+            None => self.found = Some(Found::Nothing),
             Some(live) if !live.body.belongs_to(&uid) => {
                 let owner = "somebody else".to_owned();
                 self.fail(
@@ -449,7 +460,7 @@ impl Pass {
             Some(live) if live.body.is_going() || is_superseded(object, live.body.meta()) => {
                 self.outcome = Outcome::Stale;
             }
-            Some(live) => self.found = Some(live.body.meta().resource_version.clone()),
+            Some(live) => self.found = Some(Found::Ours(live.body.meta().resource_version.clone())),
         }
     }
 

@@ -86,11 +86,11 @@ pub(crate) fn put_right(simulation: &mut Simulation) {
             }
         }
     });
-    told(simulation, "everything is put right".to_owned());
+    told(simulation, "everything is put right");
 }
 
-fn told(simulation: &mut Simulation, what: String) {
-    simulation.tell(format!("people: {what}"));
+fn told(simulation: &mut Simulation, what: &str) {
+    simulation.tell(&format!("people: {what}"));
 }
 
 fn any_service(simulation: &mut Simulation, name: &str) -> Value {
@@ -140,15 +140,15 @@ fn change_image(simulation: &mut Simulation) {
     edit_a_service(simulation, |service| {
         service.template.image = format!("acme/{}:{tag}", service.name);
     });
-    told(simulation, format!("image :{tag}"));
+    told(simulation, &format!("image :{tag}"));
 }
 
 fn change_replicas(simulation: &mut Simulation) {
     let replicas = i32::try_from(simulation.dice.below(5)).unwrap();
     edit_a_service(simulation, |service| {
-        service.template.replicas = Some(replicas)
+        service.template.replicas = Some(replicas);
     });
-    told(simulation, format!("{replicas} replicas"));
+    told(simulation, &format!("{replicas} replicas"));
 }
 
 fn change_services(simulation: &mut Simulation) {
@@ -162,7 +162,7 @@ fn change_services(simulation: &mut Simulation) {
             spec.services.push(serde_json::from_value(service).unwrap());
         }
     });
-    told(simulation, format!("adds or removes {name}"));
+    told(simulation, &format!("adds or removes {name}"));
 }
 
 fn change_routes(simulation: &mut Simulation) {
@@ -174,7 +174,7 @@ fn change_routes(simulation: &mut Simulation) {
             service.routes.clear();
         }
     });
-    told(simulation, "adds or removes a route".to_owned());
+    told(simulation, "adds or removes a route");
 }
 
 fn change_alone(simulation: &mut Simulation) {
@@ -186,7 +186,7 @@ fn change_alone(simulation: &mut Simulation) {
     });
     told(
         simulation,
-        format!("{ALONE} has image :{tag} and {replicas} replicas"),
+        &format!("{ALONE} has image :{tag} and {replicas} replicas"),
     );
 }
 
@@ -214,7 +214,7 @@ fn delete_something(simulation: &mut Simulation) {
         .unwrap();
     told(
         simulation,
-        format!("deletes {resource:?} {name} in the {propagation:?}"),
+        &format!("deletes {resource:?} {name} in the {propagation:?}"),
     );
 }
 
@@ -237,7 +237,7 @@ fn edit_replicas(simulation: &mut Simulation) {
     });
     told(
         simulation,
-        format!("scales Deployment {name} to {replicas}"),
+        &format!("scales Deployment {name} to {replicas}"),
     );
 }
 
@@ -269,7 +269,7 @@ fn edit_selector(simulation: &mut Simulation) {
             _ => drop(selector.insert("extra".to_owned(), "key".to_owned())),
         }
     });
-    told(simulation, format!("edits the selector of Service {name}"));
+    told(simulation, &format!("edits the selector of Service {name}"));
 }
 
 fn strip_labels(simulation: &mut Simulation) {
@@ -282,7 +282,7 @@ fn strip_labels(simulation: &mut Simulation) {
         .edit(resource, &name, |body| body.meta_mut().labels = None);
     told(
         simulation,
-        format!("takes the labels of {resource:?} {name}"),
+        &format!("takes the labels of {resource:?} {name}"),
     );
 }
 
@@ -298,11 +298,11 @@ fn strip_owner(simulation: &mut Simulation) {
     // Without both nobody can know whose it is.
     if labelled {
         simulation.world.edit(resource, &name, |body| {
-            body.meta_mut().owner_references = None
+            body.meta_mut().owner_references = None;
         });
         told(
             simulation,
-            format!("takes the owner of {resource:?} {name}"),
+            &format!("takes the owner of {resource:?} {name}"),
         );
     }
 }
@@ -329,7 +329,7 @@ fn take_a_name(simulation: &mut Simulation) {
         .create(Body::Object(object), at(simulation.now))
         .is_ok()
     {
-        told(simulation, format!("takes the name {name}"));
+        told(simulation, &format!("takes the name {name}"));
     }
 }
 
@@ -373,7 +373,7 @@ fn wipe_a_status(simulation: &mut Simulation) {
             .edit(Resource::AppPlatform, PLATFORM, |body| {
                 body.app_platform_mut().unwrap().status = None;
             });
-        told(simulation, "wipes the status of the application".to_owned());
+        told(simulation, "wipes the status of the application");
         return;
     }
     let services: Vec<_> = simulation
@@ -388,7 +388,7 @@ fn wipe_a_status(simulation: &mut Simulation) {
     simulation.world.edit(APP_SERVICES, &name, |body| {
         body.app_service_mut().unwrap().status = None;
     });
-    told(simulation, format!("wipes the status of {name}"));
+    told(simulation, &format!("wipes the status of {name}"));
 }
 
 /// The application is deleted, or made again after it was.
@@ -404,7 +404,7 @@ fn begin_anew(simulation: &mut Simulation) {
             .unwrap();
         told(
             simulation,
-            format!("deletes the application in the {propagation:?}"),
+            &format!("deletes the application in the {propagation:?}"),
         );
     }
 }
@@ -417,6 +417,6 @@ fn begin_platform(simulation: &mut Simulation) {
     let body = declare::platform(declare::platform_spec(&services));
     // One that is being deleted in the foreground keeps its name until it is gone.
     if simulation.world.create(body, at(simulation.now)).is_ok() {
-        told(simulation, "declares the application anew".to_owned());
+        told(simulation, "declares the application anew");
     }
 }
