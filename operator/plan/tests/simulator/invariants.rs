@@ -65,6 +65,7 @@ impl Invariants {
             Request::LookUp(_) => Ok(()),
             Request::PutStatus(status) => {
                 bounded(done, status)?;
+                is_ready_only_as_declared(done, status)?;
                 dooms_not_all_that_is_ready(done, status)?;
                 self.note_deletions(done, status);
                 returns_only_from_the_dead(done, status)
@@ -351,6 +352,76 @@ fn bounded(done: &Done<'_>, status: &Status) -> Verdict {
         return Err(format!("{name}: {pruning} deletions are recorded"));
     }
     Ok(())
+}
+
+/// Ready is told only of what is declared now: the pass saw each child with the declared template, or
+/// the declared image behind the Service.
+fn is_ready_only_as_declared(done: &Done<'_>, status: &Status) -> Verdict {
+    let (conditions, name) = match status {
+        Status::AppPlatform(status) => (&status.conditions, &done.pass.key.name),
+        Status::AppService(status) => (&status.conditions, &done.pass.key.name),
+    };
+    let is_ready = conditions
+        .iter()
+        .any(|c| c.type_ == "Ready" && c.status == "True");
+    if !is_ready {
+        return Ok(());
+    }
+    let main = &done.pass.main.body;
+    let stands = match (main.app_platform(), main.app_service()) {
+        (Some(platform), _) => platform.spec.services.iter().all(|declared| {
+            let child = format!("{name}-{}", declared.name);
+            done.pass
+                .observed
+                .children
+                .iter()
+                .any(|object| match object {
+                    Object::AppService(service) => {
+                        service.metadata.name.as_deref() == Some(&child)
+                            && service.spec.template == declared.template
+                    }
+                    _ => false,
+                })
+        }),
+        (_, Some(service)) => selected_image(done.pass, name) == Some(&service.spec.template.image),
+        _ => false,
+    };
+    if stands {
+        return Ok(());
+    }
+    Err(format!(
+        "{name} says that it is ready, but what is declared was not seen"
+    ))
+}
+
+/// Image of the revision that the pass saw the Service select.
+fn selected_image<'a>(pass: &'a Pass, name: &str) -> Option<&'a String> {
+    let children = &pass.observed.children;
+    let selected = children.iter().find_map(|object| match object {
+        Object::Service(service) if service.metadata.name.as_deref() == Some(name) => service
+            .spec
+            .as_ref()?
+            .selector
+            .as_ref()?
+            .get(labels::REVISION),
+        _ => None,
+    })?;
+    let deployment = format!("{name}-{selected}");
+    children.iter().find_map(|object| match object {
+        Object::Deployment(object) if object.metadata.name.as_deref() == Some(&deployment) => {
+            object
+                .spec
+                .as_ref()?
+                .template
+                .spec
+                .as_ref()?
+                .containers
+                .first()?
+                .image
+                .as_ref()
+        }
+        _ => None,
+    })
 }
 
 /// A revision that was seen ready is not recorded for deletion while none that stays was.

@@ -14,7 +14,7 @@ use crate::{
     report::{Broken, Totals},
     simulation::Simulation,
     snapshot::{difference, snapshot},
-    world::{Body, Resource},
+    world::{Body, Resource, World},
 };
 
 /// Runs of a normal test: about a minute on two cores.
@@ -127,11 +127,11 @@ fn change_leader(simulation: &mut Simulation) {
     for process in &mut simulation.processes {
         process.leads = both || process.number == leader;
     }
-    simulation.tell(if both {
-        "all lead".to_owned()
+    if both {
+        simulation.tell("all lead");
     } else {
-        format!("p{leader} leads")
-    });
+        simulation.tell(&format!("p{leader} leads"));
+    }
 }
 
 fn stall_a_watch(simulation: &mut Simulation) {
@@ -141,7 +141,7 @@ fn stall_a_watch(simulation: &mut Simulation) {
     simulation.processes[process]
         .stalled
         .insert(resource, until);
-    simulation.tell(format!(
+    simulation.tell(&format!(
         "p{process} hears nothing of {resource:?} for a while"
     ));
 }
@@ -151,13 +151,22 @@ fn hang(simulation: &mut Simulation) {
     let process = simulation.dice.below(simulation.processes.len());
     let until = simulation.now + simulation.dice.between(1000, 60_000);
     simulation.processes[process].away_until = until;
-    simulation.tell(format!("p{process} hangs for a while"));
+    simulation.tell(&format!("p{process} hangs for a while"));
 }
 
 /// What was declared last, declared in a fresh world where nothing goes wrong, ends the same.
 fn same_end_as_undisturbed(simulation: &Simulation) -> Result<(), Broken> {
+    let mut undisturbed = undisturbed(&simulation.world);
+    undisturbed.rest()?;
+    match difference(&snapshot(&simulation.world), &snapshot(&undisturbed.world)) {
+        Some(difference) => Err(simulation.broken(format!("the end differs: {difference}"))),
+        None => Ok(()),
+    }
+}
+
+fn undisturbed(world: &World) -> Simulation {
     let mut undisturbed = Simulation::new(0, 1, 0);
-    let declared = simulation.world.all().filter(|stored| {
+    let declared = world.all().filter(|stored| {
         stored.body.resource().is_primary() && stored.body.owners().next().is_none()
     });
     for stored in declared {
@@ -168,11 +177,7 @@ fn same_end_as_undisturbed(simulation: &Simulation) -> Result<(), Broken> {
             .create(body, crate::cluster::at(undisturbed.now))
             .unwrap();
     }
-    undisturbed.rest()?;
-    match difference(&snapshot(&simulation.world), &snapshot(&undisturbed.world)) {
-        Some(difference) => Err(simulation.broken(format!("the end differs: {difference}"))),
-        None => Ok(()),
-    }
+    undisturbed
 }
 
 /// Only what was declared, as a file would hold it.

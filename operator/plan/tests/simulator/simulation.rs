@@ -67,7 +67,7 @@ impl Simulation {
         self.now - BEGIN
     }
 
-    pub(crate) fn tell(&mut self, what: String) {
+    pub(crate) fn tell(&mut self, what: &str) {
         if self.trace.len() == self.trace_length {
             self.trace.pop_front();
         }
@@ -173,7 +173,7 @@ impl Simulation {
             return Ok(());
         }
         let answer = if fate == Fate::Lost {
-            self.tell(format!("p{process} {} is lost", describe(&request)));
+            self.tell(&format!("p{process} {} is lost", describe(&request)));
             Err(ApiError::Unclear("lost"))
         } else {
             self.write(process, pass, &request)?
@@ -214,7 +214,7 @@ impl Simulation {
                 Err(error) => format!("{error:?}"),
             }
         );
-        self.tell(line);
+        self.tell(&line);
         if changed {
             self.totals.changes += 1;
             self.last_change = self.now;
@@ -235,7 +235,7 @@ impl Simulation {
 
     pub(crate) fn crash(&mut self, process: usize) {
         self.totals.crashes += 1;
-        self.tell(format!("p{process} crashes"));
+        self.tell(&format!("p{process} crashes"));
         let away = self.dice.between(0, 5000);
         let process = &mut self.processes[process];
         process.restart(&self.world, self.now);

@@ -286,7 +286,7 @@ impl World {
         now: Timestamp,
     ) -> Result<(), ApiError> {
         let name = object.name();
-        let wanted = object.to_value().unwrap();
+        let wanted = value_of(object);
         let live = self.get(Resource::Of(name.kind), &name.name).cloned();
         match (&live, version) {
             (None, None) => {
@@ -432,11 +432,15 @@ impl World {
     }
 }
 
+fn value_of(object: &Object) -> Value {
+    object.to_value().unwrap()
+}
+
 fn merged(live: &Stored, manager: &str, kind: Kind, wanted: &Value) -> Body {
     let Body::Object(object) = &live.body else {
         unreachable!("only objects of known kinds are applied")
     };
-    let mut value = object.to_value().unwrap();
+    let mut value = value_of(object);
     let nothing = Value::Null;
     let last = live.applied.get(manager).map_or(&nothing, Arc::as_ref);
     merge::apply(&mut value, last, wanted);
