@@ -10,7 +10,7 @@ use kube::{
     core::{ApiResource, GroupVersionKind, PartialObjectMeta},
 };
 use orlop_plan::{Failure, Kind, Object, ObjectName, Write, is_superseded, labels};
-use serde_json::Value;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::{
@@ -171,11 +171,14 @@ impl Actor {
             body["metadata"]["resourceVersion"] = Value::from(version.as_str());
         }
         let api = self.api(author, target.kind);
-        let patch = Patch::Apply(&body);
-        let applied: PartialObjectMeta<DynamicObject> =
-            call(api.patch_metadata(&target.name, &parameters, &patch))
-                .await
-                .map_err(|source| ended(operation, &target, source))?;
+        let mut applied = applied(&api, &target, &parameters, &body).await;
+        if let (Err(error), Some(_)) = (&applied, &version)
+            && error.is_invalid()
+        {
+            body["metadata"]["resourceVersion"] = self.reset(&api, &target, &body).await?;
+            applied = self::applied(&api, &target, &parameters, &body).await;
+        }
+        let applied = applied.map_err(|source| ended(operation, &target, source))?;
         let now = applied.metadata.resource_version;
         if now == version {
             self.count(target.kind, "unchanged");
@@ -188,6 +191,27 @@ impl Actor {
                 kind: target.kind,
                 version,
             }))
+    }
+
+    /// Makes an object of ours that cannot be applied over what is wanted, and gives its new version.
+    ///
+    /// Where the key of a list's item was edited (a port's number), applying adds the wanted item
+    /// beside the edited one, and two ports of one name are invalid. A merge patch replaces lists as
+    /// a whole. It also forgets who owns which field, so that the apply after it owns all of ours.
+    async fn reset(
+        &self,
+        api: &Api<DynamicObject>,
+        target: &ObjectName,
+        body: &Value,
+    ) -> Result<Value, End> {
+        let mut body = body.clone();
+        body["metadata"]["managedFields"] = json!([{}]);
+        let patch = Patch::Merge(&body);
+        let reset = call(api.patch_metadata(&target.name, &PatchParams::default(), &patch)).await;
+        let reset: PartialObjectMeta<DynamicObject> =
+            reset.map_err(|source| ended("reset", target, source))?;
+        self.count(target.kind, "reset");
+        Ok(reset.metadata.resource_version.into())
     }
 
     async fn delete(
@@ -245,6 +269,15 @@ impl Actor {
         };
         self.metrics.writes.get_or_create(&labels).inc();
     }
+}
+
+async fn applied(
+    api: &Api<DynamicObject>,
+    target: &ObjectName,
+    parameters: &PatchParams,
+    body: &Value,
+) -> Result<PartialObjectMeta<DynamicObject>, CallError> {
+    call(api.patch_metadata(&target.name, parameters, &Patch::Apply(body))).await
 }
 
 fn ended(operation: &'static str, target: &ObjectName, source: CallError) -> End {

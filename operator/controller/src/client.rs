@@ -45,6 +45,11 @@ impl CallError {
         matches!(self, Self::Answered(status) if status.code == 409)
     }
 
+    /// The object would not be valid.
+    pub(crate) fn is_invalid(&self) -> bool {
+        matches!(self, Self::Answered(status) if status.code == 422)
+    }
+
     /// Nothing can be made in the namespace any more, since it is being deleted.
     pub(crate) fn is_terminating(&self) -> bool {
         let Self::Answered(status) = self else {

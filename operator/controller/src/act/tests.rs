@@ -197,11 +197,49 @@ async fn what_is_gone_already_counts_as_deleted_and_a_conflict_as_stale() {
 
 #[tokio::test]
 async fn what_the_server_refuses_is_told_and_what_it_cannot_answer_is_not() {
-    let (acted, _) = act([update()], [failure(422, "spec.x is wrong")]).await;
+    let (acted, _) = act([update()], [failure(403, "spec.x is wrong")]).await;
     let End::Failed(Failure::Refused { message, .. }) = acted.end else {
         panic!("{acted:?}")
     };
     assert_eq!(message, "spec.x is wrong");
     let (acted, _) = act([update()], [failure(503, "busy")]).await;
     assert!(matches!(acted.end, End::Broken(_)), "{acted:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_merged_with_is_replaced_as_a_whole_and_applied_again() {
+    let replies = [
+        failure(422, "spec.ports[1].name: Duplicate value"),
+        metadata(&json!({"resourceVersion": "6"})),
+        metadata(&json!({"resourceVersion": "7"})),
+    ];
+    let (acted, script) = act([update()], replies).await;
+    assert!(matches!(acted.end, End::Complete), "{acted:?}");
+    assert_eq!(acted.effects, [applied(7)]);
+    let apply = format!("PATCH {APPLY}&force=true&fieldManager=orlop-test");
+    assert_eq!(
+        script.lines(),
+        [apply.clone(), format!("PATCH {APPLY}"), apply]
+    );
+    let versions = script
+        .calls()
+        .into_iter()
+        .map(|call| call.body["metadata"].clone());
+    let versions: Vec<_> = versions
+        .map(|metadata| metadata["resourceVersion"].clone())
+        .collect();
+    assert_eq!(versions, ["5", "5", "6"]);
+}
+
+#[tokio::test]
+async fn what_is_invalid_in_itself_is_refused_after_one_more_try() {
+    let replies = [
+        failure(422, "spec.x is wrong"),
+        failure(422, "spec.x is wrong"),
+    ];
+    let (acted, _) = act([update()], replies).await;
+    assert!(
+        matches!(acted.end, End::Failed(Failure::Refused { .. })),
+        "{acted:?}"
+    );
 }
