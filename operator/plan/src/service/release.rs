@@ -4,13 +4,16 @@
 //! stands in the status, recorded before anything is done for it. The phases:
 //!
 //! ```text
-//!  (none) --another revision is declared--> Starting --it is ready--> Switching
-//!    ^                                         ^                        |  ^
-//!    |                                         +--the new one died------+  | the Service does not
-//!    |                                         |                        |  | select it any more
-//!    +---- `drain` is over ---- Draining ------+                        |  |
-//!                                  ^   +--------------------------------|--+
-//!                                  +---- the Service selects it --------+
+//! phase      becomes    when
+//! (none)     Starting   another revision is declared
+//! Starting   Switching  the new one is ready, or some of it is and nothing else
+//! Switching  Draining   the Service selects the new one
+//! Draining   (none)     `drain` is over
+//!
+//! Starting   (none)     the old one is declared again
+//! Switching  Starting   the new one died, or another one is declared
+//! Draining   Starting   the new one died, or the old one is declared again
+//! Draining   Switching  the Service does not select the new one any more
 //! ```
 //!
 //! The Service selects the old revision in `Starting`, the new one in `Draining`, and is moved in

@@ -28,7 +28,7 @@ pub(crate) fn condition<'a>(body: &'a Body, kind: &str) -> Option<&'a Condition>
     conditions.iter().find(|condition| condition.type_ == kind)
 }
 
-/// Two further passes over everything send nothing, nor do two after a restart.
+/// Two further passes over everything send nothing and want no other, nor do two after a restart.
 pub(crate) fn stays_at_rest(simulation: &mut Simulation) -> Result<(), Broken> {
     simulation.calm();
     for restart in [false, true] {
@@ -41,6 +41,9 @@ pub(crate) fn stays_at_rest(simulation: &mut Simulation) -> Result<(), Broken> {
             let now = simulation.now;
             simulation.processes[0].look_at_everything(now);
             simulation.rest()?;
+            if simulation.processes[0].next_due().is_some() {
+                return Err(simulation.broken("somebody is to be woken again".to_owned()));
+            }
             if simulation.totals.writes != writes {
                 return Err(
                     simulation.broken("a pass over a world at rest sends something".to_owned())

@@ -9,8 +9,6 @@
     clippy::panic,
     clippy::expect_used
 )]
-// A line of the trace is made for the trace alone: the caller has no further use for it.
-#![allow(clippy::needless_pass_by_value)]
 
 mod cluster;
 mod declare;
@@ -26,4 +24,5 @@ mod report;
 mod seed;
 mod simulation;
 mod snapshot;
+mod stories;
 mod world;

@@ -20,6 +20,8 @@ const TRACE_LENGTH: usize = 60;
 const BEGIN: i64 = 1_795_305_600_000;
 /// Virtual time within which a world without faults must be at rest.
 const REST_WITHIN: i64 = 3_600_000;
+/// Steps within which it must be: a run needs some hundreds.
+const REST_STEPS: usize = 100_000;
 /// Virtual time without a write after which a world counts as at rest although somebody looks at
 /// it now and then.
 const REST: i64 = 90_000;
@@ -246,7 +248,7 @@ impl Simulation {
     pub(crate) fn rest(&mut self) -> Result<(), Broken> {
         let begin = self.now;
         self.last_change = self.now;
-        loop {
+        for _ in 0..REST_STEPS {
             self.totals.steps += 1;
             self.cluster.notice(&self.world, self.now, &mut self.dice);
             if self.work()? {
@@ -273,6 +275,7 @@ impl Simulation {
                 );
             }
         }
+        Err(self.broken("the world is never at rest".to_owned()))
     }
 
     /// One thing that can be done now; false if there is none.

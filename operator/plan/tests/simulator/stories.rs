@@ -1,0 +1,154 @@
+//! What people see when something is wrong, and that it heals by itself once it is put right.
+
+use k8s_openapi::api::core::v1::Service;
+use orlop_plan::{Kind, Object, labels};
+use serde_json::json;
+
+use crate::{
+    cluster::at,
+    declare::{self, PLATFORM},
+    ending::{all_is_ready, condition, stays_at_rest},
+    report::Broken,
+    simulation::Simulation,
+    world::{Body, Resource},
+};
+
+#[test]
+fn a_bad_image_is_told_and_the_old_revision_goes_on_being_served() {
+    let cases = [
+        ("2-absent", "ImagePullFailed", "cannot be pulled"),
+        ("2-crash", "CrashLooping", "ends with exit code 1"),
+        ("2-unready", "ProbeFailing", "statuscode: 503"),
+    ];
+    for (tag, reason, cause) in cases {
+        let mut simulation = running();
+        let served = selected(&simulation);
+        set_image(&mut simulation, &format!("acme/lantern:{tag}"));
+        rested(&mut simulation);
+        assert_eq!(told(&simulation).0, reason, "{tag}");
+        assert!(
+            told(&simulation).1.contains(cause),
+            "{:?}",
+            told(&simulation)
+        );
+        assert_eq!(selected(&simulation), served, "{tag}");
+        set_image(&mut simulation, "acme/lantern:3");
+        rested(&mut simulation);
+        healed(&mut simulation);
+        assert_ne!(selected(&simulation), served, "{tag}");
+    }
+}
+
+#[test]
+fn a_quota_without_room_is_told() {
+    let mut simulation = running();
+    simulation.cluster.quota = 5;
+    set_image(&mut simulation, "acme/lantern:2");
+    simulation
+        .world
+        .edit(Resource::AppPlatform, PLATFORM, |body| {
+            let services = &mut body.app_platform_mut().unwrap().spec.services;
+            services[0].template.replicas = Some(4);
+        });
+    for _ in 0..3000 {
+        simulation.step().unwrap();
+    }
+    assert_eq!(
+        told(&simulation).0,
+        "QuotaExceeded",
+        "{:?}",
+        told(&simulation)
+    );
+    simulation.cluster.quota = usize::MAX;
+    rested(&mut simulation);
+    healed(&mut simulation);
+}
+
+#[test]
+fn a_name_that_somebody_else_has_is_refused_and_never_taken() {
+    let mut simulation = Simulation::new(1, 1, 100);
+    let foreign: Service = serde_json::from_value(json!({
+        "metadata": {"name": "harbour-lantern"}, "spec": {"selector": {"app": "theirs"}},
+    }))
+    .unwrap();
+    let foreign = Body::Object(Object::from(foreign));
+    simulation
+        .world
+        .create(foreign, at(simulation.now))
+        .unwrap();
+    declare_lantern(&mut simulation);
+    rested(&mut simulation);
+    let (reason, message) = told(&simulation);
+    assert_eq!(reason, "NameTaken");
+    assert!(message.contains("Service/harbour-lantern"), "{message}");
+    let theirs = simulation
+        .world
+        .get(Resource::Of(Kind::Service), "harbour-lantern")
+        .unwrap();
+    assert_eq!(theirs.body.selector().unwrap()["app"], "theirs");
+    simulation
+        .world
+        .remove(Resource::Of(Kind::Service), "harbour-lantern");
+    rested(&mut simulation);
+    healed(&mut simulation);
+}
+
+fn running() -> Simulation {
+    let mut simulation = Simulation::new(1, 1, 100);
+    declare_lantern(&mut simulation);
+    rested(&mut simulation);
+    all_is_ready(&simulation).unwrap_or_else(fail);
+    simulation
+}
+
+fn declare_lantern(simulation: &mut Simulation) {
+    let service = declare::service("lantern", "acme/lantern:1", 2);
+    let spec = declare::platform_spec(&[declare::routed(service, "/")]);
+    simulation
+        .world
+        .create(declare::platform(spec), at(simulation.now))
+        .unwrap();
+}
+
+fn set_image(simulation: &mut Simulation, image: &str) {
+    simulation
+        .world
+        .edit(Resource::AppPlatform, PLATFORM, |body| {
+            image.clone_into(
+                &mut body.app_platform_mut().unwrap().spec.services[0]
+                    .template
+                    .image,
+            );
+        });
+}
+
+fn rested(simulation: &mut Simulation) {
+    simulation.rest().unwrap_or_else(fail);
+}
+
+fn healed(simulation: &mut Simulation) {
+    all_is_ready(simulation).unwrap_or_else(fail);
+    stays_at_rest(simulation).unwrap_or_else(fail);
+}
+
+fn fail<T>(broken: Broken) -> T {
+    panic!("{broken}")
+}
+
+/// Reason and message of the application's condition `Ready`.
+fn told(simulation: &Simulation) -> (String, String) {
+    let platform = simulation
+        .world
+        .get(Resource::AppPlatform, PLATFORM)
+        .unwrap();
+    let ready = condition(&platform.body, "Ready").unwrap();
+    (ready.reason.clone(), ready.message.clone())
+}
+
+fn selected(simulation: &Simulation) -> String {
+    let service = simulation
+        .world
+        .get(Resource::Of(Kind::Service), "harbour-lantern")
+        .unwrap();
+    service.body.selector().unwrap()[labels::REVISION].clone()
+}
