@@ -14,7 +14,8 @@ use kube::{
 use orlop_suites::{Identity, TestNamespace, differences, eventually, figure, normalised};
 use serde_json::{Map, Value};
 
-const SET_BACK_WITHIN: Duration = Duration::from_secs(15);
+/// Another test may restart the operator meanwhile; without that it takes a fraction of a second.
+const SET_BACK_WITHIN: Duration = Duration::from_secs(30);
 /// Somebody with an editor.
 const MEDDLER: &str = "meddler";
 /// Objects that are edited at once: few, for two cores.
