@@ -9,7 +9,7 @@ mod validate;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use orlop_crds::{AppService, AppServiceStatus, PruneRecord};
 
 pub(crate) use build::{SERVICE_PORT, host};
@@ -23,7 +23,7 @@ use self::{
 use crate::{
     Failure, Kind, Object, ObjectName, Observed, Plan, Reconcile, Settings, cause,
     difference::{self, Writes},
-    fence, labels, prune,
+    fence, prune,
     revision::Revision,
 };
 
@@ -139,17 +139,12 @@ fn seen(service: &ValidatedService, observed: &Observed, pruning: &[PruneRecord]
     };
     let kept = observed
         .controller_revisions()
-        .filter_map(|object| revision_label(object.metadata.labels.as_ref()))
+        .filter_map(|object| revision_of(service, &object.metadata))
         .map(|revision| (revision, Run::default()));
     let running = observed
         .deployments()
         .filter(|object| !is_going(object))
-        .filter_map(|object| {
-            Some((
-                revision_label(object.metadata.labels.as_ref())?,
-                run(object),
-            ))
-        });
+        .filter_map(|object| Some((revision_of(service, &object.metadata)?, run(object))));
     let selected = build::selected(service, observed);
     Seen {
         selected,
@@ -157,8 +152,10 @@ fn seen(service: &ValidatedService, observed: &Observed, pruning: &[PruneRecord]
     }
 }
 
-fn revision_label(labels: Option<&BTreeMap<String, String>>) -> Option<Revision> {
-    Revision::parse(labels?.get(labels::REVISION)?)
+/// From the name, which nobody can take away as a label.
+fn revision_of(service: &ValidatedService, object: &ObjectMeta) -> Option<Revision> {
+    let suffix = object.name.as_deref()?.strip_prefix(&service.name)?;
+    Revision::parse(suffix.strip_prefix('-')?)
 }
 
 fn run(deployment: &Deployment) -> Run {

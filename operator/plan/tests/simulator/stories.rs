@@ -51,7 +51,7 @@ fn a_quota_without_room_is_told() {
             services[0].template.replicas = Some(4);
         });
     for _ in 0..3000 {
-        simulation.step().unwrap();
+        succeeds(simulation.step());
     }
     assert_eq!(
         told(&simulation).0,
@@ -97,7 +97,7 @@ fn running() -> Simulation {
     let mut simulation = Simulation::new(1, 1, 100);
     declare_lantern(&mut simulation);
     rested(&mut simulation);
-    all_is_ready(&simulation).unwrap_or_else(fail);
+    succeeds(all_is_ready(&simulation));
     simulation
 }
 
@@ -123,16 +123,16 @@ fn set_image(simulation: &mut Simulation, image: &str) {
 }
 
 fn rested(simulation: &mut Simulation) {
-    simulation.rest().unwrap_or_else(fail);
+    succeeds(simulation.rest());
 }
 
 fn healed(simulation: &mut Simulation) {
-    all_is_ready(simulation).unwrap_or_else(fail);
-    stays_at_rest(simulation).unwrap_or_else(fail);
+    succeeds(all_is_ready(simulation));
+    succeeds(stays_at_rest(simulation));
 }
 
-fn fail<T>(broken: Broken) -> T {
-    panic!("{broken}")
+fn succeeds(result: Result<(), Broken>) {
+    result.unwrap_or_else(|broken| panic!("{broken}"));
 }
 
 /// Reason and message of the application's condition `Ready`.
