@@ -341,17 +341,12 @@ impl Field {
     }
 
     /// Whether another value is an edit of this field. A list item as a whole can only be removed;
-    /// a port with another number is another item, beside which the API server refuses ours for
-    /// having the same name (the status tells so): server-side apply cannot take it away;
     /// and the reference to an owner that does not exist is an order to the garbage collector to
     /// delete the object, which is another test's matter.
     fn may_change(&self) -> bool {
         let names = ["apiVersion", "kind", "name", "uid"];
         match self.0.as_slice() {
             [.., Step::Item(_)] => false,
-            [.., Step::Item(_), Step::Key(name)] if name == "port" || name == "containerPort" => {
-                false
-            }
             [.., Step::Key(list), Step::Item(_), Step::Key(name)] => {
                 list != "ownerReferences" || !names.contains(&name.as_str())
             }
