@@ -151,6 +151,15 @@ impl Release {
         if let Some(ready) = seen.ready_instead_of(&self.from, wanted) {
             return Self::begin(ready, wanted, seen, now).decide(wanted, seen, now);
         }
+        // Superseded right after the switch, which was not seen then: it serves, so it is drained.
+        if wanted.revision != self.to
+            && seen.selected.as_ref() == Some(&self.to)
+            && seen.is_complete(&self.to)
+        {
+            return self
+                .into_phase(ReleasePhase::Draining, now)
+                .decide(wanted, seen, now);
+        }
         if wanted.revision == self.from {
             return at_rest(wanted, seen, self.from, now);
         }
@@ -370,6 +379,12 @@ impl Seen {
         let run = self.run(to);
         let complete = run.settled && run.replicas == Some(replicas) && run.ready >= replicas;
         complete || (run.ready > 0 && self.run(from).ready == 0)
+    }
+
+    /// Whether all of its own replicas are ready.
+    fn is_complete(&self, revision: &Revision) -> bool {
+        let run = self.run(revision);
+        run.settled && run.ready > 0 && Some(run.ready) >= run.replicas
     }
 
     /// A superseded revision that is all that is ready: it serves until what is wanted is.

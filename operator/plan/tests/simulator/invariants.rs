@@ -32,7 +32,8 @@ const PRUNING_MAX: usize = 64;
 pub(crate) struct Invariants {
     /// By UID of the AppService.
     served: BTreeMap<String, Served>,
-    /// UIDs of Deployments that were recorded for deletion by a pass that saw no ready pod of them.
+    /// UIDs of Deployments that were recorded for deletion by a pass that saw no ready pod of them,
+    /// or had not seen the Service since it was moved to them.
     idle: BTreeSet<String>,
     /// The newest version of its owner from which an incarnation was written.
     basis: BTreeMap<String, u64>,
@@ -198,11 +199,14 @@ impl Invariants {
             return;
         };
         let name = &done.pass.key.name;
+        let service = done.world.get(SERVICES, name);
+        let is_stale =
+            service.is_some_and(|live| observed_version(done.pass, name) < live.body.version());
         for record in &after.pruning {
             let revision = record.name.strip_prefix(&format!("{name}-"));
             let recorded = pruning(&done.pass.main.body);
             if !recorded.contains(record)
-                && revision.is_some_and(|revision| !observed_ready(done.pass, name, revision))
+                && revision.is_some_and(|it| is_stale || !observed_ready(done.pass, name, it))
             {
                 self.idle.insert(record.uid.clone());
             }
@@ -232,7 +236,7 @@ impl Invariants {
                 target.body.name()
             ));
         }
-        // Knowledge: nothing was to be drained when the deletion was decided.
+        // Knowledge: nothing was seen that had to be drained when the deletion was decided.
         if self.idle.contains(target.body.uid()) {
             return Ok(());
         }
@@ -437,8 +441,8 @@ fn dooms_not_all_that_is_ready(done: &Done<'_>, status: &Status) -> Verdict {
         .iter()
         .filter_map(|object| match object {
             Object::Deployment(deployment) => {
-                let labels = deployment.metadata.labels.as_ref()?;
-                let revision = labels.get(labels::REVISION)?;
+                let suffix = deployment.metadata.name.as_ref()?.strip_prefix(name)?;
+                let revision = suffix.strip_prefix('-')?;
                 observed_ready(done.pass, name, revision).then(|| {
                     (
                         deployment.metadata.uid.as_deref().unwrap_or_default(),
