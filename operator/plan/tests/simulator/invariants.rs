@@ -116,11 +116,8 @@ impl Invariants {
             .as_ref()
             .and_then(|stored| stored.body.selector());
         let moves = before != Some(&selector);
-        self.switched(
-            done,
-            &revision,
-            moves.then_some((done.now, after.body.version())),
-        );
+        let at = (done.now, after.body.version());
+        self.switched(done, &revision, before.filter(|_| moves).map(|_| at));
         if !moves {
             return Ok(());
         }
@@ -146,7 +143,8 @@ impl Invariants {
         ))
     }
 
-    /// `at` is none where a person has moved the selector there before: requests are gone for longer.
+    /// `at` is none where a person has moved the selector there, or deleted the Service, before:
+    /// requests are gone for longer.
     fn switched(&mut self, done: &Done<'_>, revision: &str, at: Option<(i64, u64)>) {
         let served = self
             .served
