@@ -1,7 +1,11 @@
 //! The operator is killed again and again while an application is created and while a revision is
 //! switched: the end is the same, and in between exactly one revision is selected.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -15,7 +19,7 @@ use orlop_suites::{
     Load, Operator, TestNamespace, edge_address, eventually, figure, fixture, get, in_namespace,
     ready, with,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
 
 /// With a kill every few seconds, each of which costs the operator a start.
@@ -33,6 +37,11 @@ const LIVES: [Duration; 8] = [
     Duration::from_secs(3),
 ];
 const REQUESTS_PER_SECOND: u32 = 40;
+/// During a switch there is time for as many: the first kill comes at once, the second before the
+/// drain can be over. A creation may be over sooner, so others follow.
+const KILLS_AT_LEAST: usize = 2;
+/// Creations that follow at most, each far longer than the operator's shortest lives.
+const MORE_CREATIONS: usize = 6;
 const REVISION: &str = "orlop.dev/revision";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,10 +52,11 @@ async fn killed_every_few_seconds_the_operator_creates_and_switches_all_the_same
         let selections = Selections::watch(namespace, "lantern-wick");
 
         let first = fixture("lantern")?;
-        let kills_of_creation = kill_during(&operator, async {
+        let kills_of_creation = AtomicUsize::new(0);
+        kill_during(&operator, &kills_of_creation, async {
             namespace.apply(&first).await?;
             ready(namespace, "lantern", READY_WITHIN).await?;
-            Ok(())
+            create_more(namespace, &first, &kills_of_creation).await
         })
         .await?;
         let edge = edge_address(namespace, "lantern").await?;
@@ -54,7 +64,8 @@ async fn killed_every_few_seconds_the_operator_creates_and_switches_all_the_same
 
         let load = Load::begin(edge, "/", REQUESTS_PER_SECOND);
         let second = with(first, "/spec/services/0/env/0/value", json!("second"))?;
-        let kills_of_switch = kill_during(&operator, async {
+        let kills_of_switch = AtomicUsize::new(0);
+        kill_during(&operator, &kills_of_switch, async {
             namespace.apply(&second).await?;
             ready(namespace, "lantern", READY_WITHIN).await?;
             released(namespace).await
@@ -71,17 +82,34 @@ async fn killed_every_few_seconds_the_operator_creates_and_switches_all_the_same
             "not one revision and then the other: {selected:?}"
         );
         println!("load: {report}");
+        let kills_of_creation = kills_of_creation.into_inner();
+        let kills_of_switch = kills_of_switch.into_inner();
         figure("crash.kills.creation", kills_of_creation, "kills");
         figure("crash.kills.switch", kills_of_switch, "kills");
         figure("crash.requests", report.outcomes.len(), "requests");
         figure("crash.requests-lost", report.lost().count(), "requests");
         ensure!(
-            kills_of_creation >= 2 && kills_of_switch >= 3,
+            kills_of_creation >= KILLS_AT_LEAST && kills_of_switch >= KILLS_AT_LEAST,
             "too few kills to prove anything"
         );
         Ok(())
     })
     .await
+}
+
+/// Creates further applications until the operator was killed often enough.
+async fn create_more(namespace: &TestNamespace, first: &Value, kills: &AtomicUsize) -> Result<()> {
+    for number in 1..=MORE_CREATIONS {
+        if kills.load(Ordering::Relaxed) >= KILLS_AT_LEAST {
+            break;
+        }
+        let name = format!("lantern-{number}");
+        namespace
+            .apply(&with(first.clone(), "/metadata/name", json!(name))?)
+            .await?;
+        ready(namespace, &name, READY_WITHIN).await?;
+    }
+    Ok(())
 }
 
 async fn answers_from(edge: std::net::SocketAddr, revision: &str) -> Result<()> {
@@ -117,15 +145,18 @@ async fn released(namespace: &TestNamespace) -> Result<()> {
     .await
 }
 
-/// Kills the operator, each time after it has acted for a while, until `work` is done. How often.
-async fn kill_during(operator: &Operator, work: impl Future<Output = Result<()>>) -> Result<usize> {
-    let mut kills = 0;
+/// Kills the operator, each time after it has acted for a while, until `work` is done, and counts.
+async fn kill_during(
+    operator: &Operator,
+    kills: &AtomicUsize,
+    work: impl Future<Output = Result<()>>,
+) -> Result<()> {
     let kill = async {
         for life in LIVES.into_iter().cycle() {
             operator.leads().await?;
             tokio::time::sleep(life).await;
             operator.kill().await?;
-            kills += 1;
+            kills.fetch_add(1, Ordering::Relaxed);
         }
         Ok::<(), anyhow::Error>(())
     };
@@ -133,7 +164,7 @@ async fn kill_during(operator: &Operator, work: impl Future<Output = Result<()>>
         done = work => done?,
         failed = kill => failed?,
     }
-    Ok(kills)
+    Ok(())
 }
 
 /// Which revisions a Service selected, as every version of it says.
