@@ -16,13 +16,6 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
-    pub const ALL: [Self; 4] = [
-        Self::Ready,
-        Self::Reconciling,
-        Self::Stalled,
-        Self::Released,
-    ];
-
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -33,12 +33,6 @@ impl Duration {
     pub const fn as_millis(self) -> u64 {
         self.millis
     }
-
-    /// Whole seconds, rounded up: Kubernetes knows none smaller, and a wait may be longer, not shorter.
-    #[must_use]
-    pub const fn as_secs_ceil(self) -> u64 {
-        self.millis.div_ceil(1000)
-    }
 }
 
 impl FromStr for Duration {
@@ -161,10 +155,5 @@ mod tests {
             let error = text.parse::<Duration>().unwrap_err().to_string();
             assert!(error.contains("such as 1h30m"), "{text}: {error}");
         }
-    }
-
-    #[test]
-    fn seconds_are_rounded_up() {
-        assert_eq!("1500ms".parse::<Duration>().unwrap().as_secs_ceil(), 2);
     }
 }
