@@ -1,6 +1,5 @@
 //! `cargo xtask test [unit|cluster]`: everything that proves itself by running.
 
-use std::env;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -49,8 +48,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         });
         let up = built
             && stages.run_loud("cluster up", || {
-                let verbs = env::current_exe().context("failed to find this program")?;
-                finish(Command::new(verbs).arg("up").current_dir(&root))
+                finish(
+                    Command::new(workspace::THIS_PROGRAM)
+                        .arg("up")
+                        .current_dir(&root),
+                )
             });
         if up {
             stages.run_loud("cluster suites", || {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::cgroup;
 use super::record::{self, Record};
 use crate::command::wait_until;
+use crate::workspace;
 
 /// A component to run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,8 +51,7 @@ pub(crate) struct LaunchArgs {
 pub(crate) fn start(program: &Program, records: &Path, logs: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(records)?;
     fs::create_dir_all(logs)?;
-    // Not `current_exe`: that path may already hold a newer build.
-    let mut child = Command::new("/proc/self/exe")
+    let mut child = Command::new(workspace::THIS_PROGRAM)
         .arg("launch")
         .arg(records)
         .arg(logs.join(format!("{}.log", program.name)))
