@@ -1,0 +1,6 @@
+//! What the operator and the runtimes that it deploys agree on: configuration, names, ports, headers.
+//!
+//! This crate knows no client and no Kubernetes.
+
+/// Every runtime serves health, readiness and metrics here, beside its own work.
+pub const HEALTH_PORT: u16 = 9090;
