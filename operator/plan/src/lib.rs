@@ -12,6 +12,7 @@
 //! taken twice, by a stale leader or after a crash (a release's next phase, a deletion), the plan
 //! holds no writes, only a status; the next pass finds the decision recorded and acts on it.
 
+pub mod broker;
 pub mod cause;
 mod condition;
 mod difference;
