@@ -2,5 +2,8 @@
 //!
 //! This crate knows no client and no Kubernetes.
 
+pub mod queue;
+pub mod worker;
+
 /// Every runtime serves health, readiness and metrics here, beside its own work.
 pub const HEALTH_PORT: u16 = 9090;
