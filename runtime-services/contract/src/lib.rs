@@ -2,7 +2,9 @@
 //!
 //! This crate knows no client and no Kubernetes.
 
+pub mod api;
 pub mod queue;
+pub mod types;
 pub mod worker;
 
 /// Every runtime serves health, readiness and metrics here, beside its own work.
