@@ -39,31 +39,76 @@ pub struct AppServiceSpec {
     #[serde(flatten)]
     pub template: ServiceTemplate,
 
-    /// Services of the same namespace whose address is put into the environment, as
-    /// `<NAME>_URL`, `<NAME>_HOST` and `<NAME>_PORT`.
+    /// What of the same namespace the service works with. A service's address is put into the
+    /// environment as `<NAME>_URL`, `<NAME>_HOST` and `<NAME>_PORT`. The binding of a database, a
+    /// cache or a broker is mounted as files in `$SERVICE_BINDING_ROOT/<name>`, and its address put
+    /// into the environment as `<NAME>_URL`, and as `DATABASE_URL`, `REDIS_URL` or `AMQP_URL` where
+    /// one of its sort is used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 32),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
-    pub uses: Vec<ServiceUse>,
+    pub uses: Vec<Use>,
 }
 
-/// An AppService whose address is wanted.
+/// Something that is worked with: exactly one of `service`, `database`, `cache`, `broker`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ServiceUse {
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "[has(self.service), has(self.database), has(self.cache), has(self.broker)].filter(x, x).size() == 1",
+    "message": "exactly one of `service`, `database`, `cache`, `broker` must be set"
+}]))]
+pub struct Use {
     /// Name from which the variables' names are made: `api` gives `API_URL`.
     #[schemars(length(min = 1, max = 20), regex(pattern = rules::LABEL))]
     pub name: String,
-    /// The AppService.
-    pub service: ServiceReference,
+    /// An AppService.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ObjectReference>,
+    /// A DatabaseTier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<ObjectReference>,
+    /// A CacheTier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<ObjectReference>,
+    /// A BrokerTier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker: Option<ObjectReference>,
 }
 
-/// An AppService of the same namespace.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+impl Use {
+    /// What is used. `None` where nothing is named, which the schema refuses.
+    #[must_use]
+    pub fn target(&self) -> Option<UseTarget<'_>> {
+        let Self {
+            name: _,
+            service,
+            database,
+            cache,
+            broker,
+        } = self;
+        let service = service.as_ref().map(|of| UseTarget::Service(&of.name));
+        let database = database.as_ref().map(|of| UseTarget::Database(&of.name));
+        let cache = cache.as_ref().map(|of| UseTarget::Cache(&of.name));
+        let broker = broker.as_ref().map(|of| UseTarget::Broker(&of.name));
+        service.or(database).or(cache).or(broker)
+    }
+}
+
+/// The object that is used, by its kind and name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UseTarget<'a> {
+    Service(&'a str),
+    Database(&'a str),
+    Cache(&'a str),
+    Broker(&'a str),
+}
+
+/// An object of the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ServiceReference {
+pub struct ObjectReference {
     /// Its name.
     #[schemars(length(min = 1, max = 52), regex(pattern = rules::LABEL))]
     pub name: String,

@@ -9,7 +9,10 @@
 
 pub mod app_platform;
 pub mod app_service;
+pub mod broker_tier;
+pub mod cache_tier;
 pub mod condition;
+pub mod database_tier;
 mod definition;
 pub mod duration;
 pub mod pod;
@@ -18,14 +21,21 @@ pub mod quantity;
 pub mod reason;
 mod rules;
 pub mod schema;
+pub mod tier;
+pub mod worker_pool;
 
 pub use app_platform::{AppPlatform, AppPlatformSpec, AppPlatformStatus};
 pub use app_service::{AppService, AppServiceSpec, AppServiceStatus};
+pub use broker_tier::{BrokerTier, BrokerTierSpec, BrokerTierStatus};
+pub use cache_tier::{CacheTier, CacheTierSpec, CacheTierStatus};
 pub use condition::ConditionType;
+pub use database_tier::{DatabaseTier, DatabaseTierSpec, DatabaseTierStatus};
 pub use duration::Duration;
 pub use prune::PruneRecord;
 pub use quantity::Quantity;
 pub use reason::Reason;
+pub use tier::{BindingReference, DeletionPolicy};
+pub use worker_pool::{WorkerPool, WorkerPoolSpec, WorkerPoolStatus};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
@@ -38,7 +48,14 @@ pub const VERSION: &str = "v1alpha1";
 /// All definitions, in the order in which they are installed.
 #[must_use]
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    [AppPlatform::crd(), AppService::crd()]
-        .map(definition::strict)
-        .into()
+    [
+        AppPlatform::crd(),
+        AppService::crd(),
+        BrokerTier::crd(),
+        CacheTier::crd(),
+        DatabaseTier::crd(),
+        WorkerPool::crd(),
+    ]
+    .map(definition::strict)
+    .into()
 }

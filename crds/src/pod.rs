@@ -1,4 +1,4 @@
-//! What a developer says about the container of a service, alike in every kind that runs one.
+//! What a developer says about pods and their containers, alike in every kind that runs them.
 
 use std::collections::BTreeMap;
 
@@ -56,29 +56,8 @@ pub struct ServiceTemplate {
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: Option<i32>,
 
-    /// Secrets with which a private registry is asked for the image.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 8),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
-    )]
-    pub image_pull_secrets: Vec<LocalReference>,
-
-    /// Taints that the pods tolerate.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
-    pub tolerations: Vec<Toleration>,
-
-    /// Labels that a node must carry.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend(
-        "maxProperties" = 16,
-        "x-kubernetes-validations" = [{
-            "rule": rules::NODE_LABELS,
-            "message": "keys must be label keys: up to 63 letters, digits, '-', '_' and '.', with an optional DNS name and '/' before them"
-        }]
-    ))]
-    pub node_selector: BTreeMap<String, NodeLabelValue>,
+    #[serde(flatten)]
+    pub pods: PodOptions,
 
     /// ServiceAccount of the pods. Without one the pods run as the namespace's `default`, and no
     /// API token is mounted.
@@ -108,6 +87,35 @@ impl ServiceTemplate {
             .and_then(|release| release.drain)
             .unwrap_or(Self::DEFAULT_DRAIN)
     }
+}
+
+/// Where pods run and how their images are fetched, alike in every kind that has pods.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodOptions {
+    /// Secrets with which a private registry is asked for the image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub image_pull_secrets: Vec<LocalReference>,
+
+    /// Taints that the pods tolerate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub tolerations: Vec<Toleration>,
+
+    /// Labels that a node must carry.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend(
+        "maxProperties" = 16,
+        "x-kubernetes-validations" = [{
+            "rule": rules::NODE_LABELS,
+            "message": "keys must be label keys: up to 63 letters, digits, '-', '_' and '.', with an optional DNS name and '/' before them"
+        }]
+    ))]
+    pub node_selector: BTreeMap<String, NodeLabelValue>,
 }
 
 /// How a new revision takes over from the one that is served.

@@ -19,11 +19,26 @@ pub enum Reason {
     PodsForbidden,
     ImagePullFailed,
     ConfigMissing,
+    CredentialsLost,
+    TooFewZones,
+    VolumePending,
     Unschedulable,
+    DiskFull,
+    MemoryFull,
+    CredentialsRefused,
     OutOfMemory,
+    ShardLost,
+    Unreachable,
     CrashLooping,
     ProbeFailing,
+    QueueMissing,
     DependencyMissing,
+    BindingMissing,
+    HandlerFailing,
+    StatisticsMissing,
+    DependencyNotReady,
+    Degraded,
+    Forming,
     Draining,
     Starting,
     Progressing,
@@ -31,7 +46,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 31] = [
         Self::NameTaken,
         Self::InvalidSpec,
         Self::ApplyFailed,
@@ -39,11 +54,26 @@ impl Reason {
         Self::PodsForbidden,
         Self::ImagePullFailed,
         Self::ConfigMissing,
+        Self::CredentialsLost,
+        Self::TooFewZones,
+        Self::VolumePending,
         Self::Unschedulable,
+        Self::DiskFull,
+        Self::MemoryFull,
+        Self::CredentialsRefused,
         Self::OutOfMemory,
+        Self::ShardLost,
+        Self::Unreachable,
         Self::CrashLooping,
         Self::ProbeFailing,
+        Self::QueueMissing,
         Self::DependencyMissing,
+        Self::BindingMissing,
+        Self::HandlerFailing,
+        Self::StatisticsMissing,
+        Self::DependencyNotReady,
+        Self::Degraded,
+        Self::Forming,
         Self::Draining,
         Self::Starting,
         Self::Progressing,
@@ -60,11 +90,26 @@ impl Reason {
             Self::PodsForbidden => "PodsForbidden",
             Self::ImagePullFailed => "ImagePullFailed",
             Self::ConfigMissing => "ConfigMissing",
+            Self::CredentialsLost => "CredentialsLost",
+            Self::TooFewZones => "TooFewZones",
+            Self::VolumePending => "VolumePending",
             Self::Unschedulable => "Unschedulable",
+            Self::DiskFull => "DiskFull",
+            Self::MemoryFull => "MemoryFull",
+            Self::CredentialsRefused => "CredentialsRefused",
             Self::OutOfMemory => "OutOfMemory",
+            Self::ShardLost => "ShardLost",
+            Self::Unreachable => "Unreachable",
             Self::CrashLooping => "CrashLooping",
             Self::ProbeFailing => "ProbeFailing",
+            Self::QueueMissing => "QueueMissing",
             Self::DependencyMissing => "DependencyMissing",
+            Self::BindingMissing => "BindingMissing",
+            Self::HandlerFailing => "HandlerFailing",
+            Self::StatisticsMissing => "StatisticsMissing",
+            Self::DependencyNotReady => "DependencyNotReady",
+            Self::Degraded => "Degraded",
+            Self::Forming => "Forming",
             Self::Draining => "Draining",
             Self::Starting => "Starting",
             Self::Progressing => "Progressing",
@@ -85,11 +130,34 @@ impl Reason {
             Self::PodsForbidden => "an admission rule of the namespace refuses the pods",
             Self::ImagePullFailed => "the image cannot be fetched",
             Self::ConfigMissing => "a Secret, a ConfigMap or a key of one does not exist",
+            Self::CredentialsLost => {
+                "the data exists, but the Secret with its credentials does not"
+            }
+            Self::TooFewZones => "one zone would hold half or more of the cache's primaries",
+            Self::VolumePending => "a volume cannot be made, bound or attached",
             Self::Unschedulable => "no node has room for a pod or satisfies its constraints",
+            Self::DiskFull => {
+                "the volume of a data service is full, or nearly, and writes are refused"
+            }
+            Self::MemoryFull => "a data service has reached its memory limit and refuses writes",
+            Self::CredentialsRefused => "a data service refuses the credentials that it is offered",
             Self::OutOfMemory => "the container was killed for using more memory than its limit",
+            Self::ShardLost => "no node is left that holds a part of the cache's keys",
+            Self::Unreachable => "a data service runs but does not answer",
             Self::CrashLooping => "the container ends again and again",
             Self::ProbeFailing => "the container runs but its probe does not pass",
+            Self::QueueMissing => "the queue that is worked on does not exist",
             Self::DependencyMissing => "a component that is used does not exist",
+            Self::BindingMissing => {
+                "the Secret with the binding of a component that is used does not exist yet"
+            }
+            Self::HandlerFailing => "the service that does the jobs fails at them",
+            Self::StatisticsMissing => {
+                "nothing recent is known of the queue, so that the number of workers stays"
+            }
+            Self::DependencyNotReady => "a component that is needed is not ready",
+            Self::Degraded => "requests are answered, but a copy of the data is missing",
+            Self::Forming => "the nodes of a cluster are being joined",
             Self::Draining => "the previous revision finishes its open requests",
             Self::Starting => "pods are being created and started",
             Self::Progressing => "a write was made and its effect is awaited",
@@ -112,14 +180,34 @@ impl Reason {
             Self::ConfigMissing => {
                 "create what is named, or correct the reference in `env` or `envFrom`"
             }
+            Self::CredentialsLost => {
+                "restore the named Secret, or delete the volumes to start empty"
+            }
+            Self::TooFewZones => {
+                "declare 3 or at least 5 shards, add zones, or set `zoneMajority: Allow`"
+            }
+            Self::VolumePending => {
+                "check the storage class and its capacity, and that the volume's zone has nodes"
+            }
             Self::Unschedulable => {
                 "lower `resources.requests`, relax `nodeSelector` or `tolerations`, or add nodes"
             }
+            Self::DiskFull => "delete or consume what is stored, or free space on the volume",
+            Self::MemoryFull => "raise the memory, set another `evictionPolicy`, or store less",
+            Self::CredentialsRefused => "correct the password in the named Secret",
             Self::OutOfMemory => "raise `resources.limits.memory`, or use less",
+            Self::ShardLost => "bring back the node or the volume of the named shard",
+            Self::Unreachable => "read the container's log, and check network policies",
             Self::CrashLooping => "read the container's log for the cause",
             Self::ProbeFailing => "make the probed address answer, or correct `probes` or `port`",
+            Self::QueueMissing => "declare the queue in the broker's `queues`, or correct `source`",
             Self::DependencyMissing => "declare the component that is named in `uses`",
-            Self::Draining | Self::Starting | Self::Progressing => "wait",
+            Self::BindingMissing => "declare the component that is named in `uses`, or wait for it",
+            Self::HandlerFailing => "read the log of the handler's service for the cause",
+            Self::StatisticsMissing => "make the broker answer; the number follows by itself",
+            Self::DependencyNotReady => "look at the named component",
+            Self::Degraded => "wait; if it lasts, look at the named node",
+            Self::Forming | Self::Draining | Self::Starting | Self::Progressing => "wait",
             Self::Available => "nothing to do",
         }
     }
@@ -129,7 +217,14 @@ impl Reason {
     pub const fn is_transient(self) -> bool {
         matches!(
             self,
-            Self::Draining | Self::Starting | Self::Progressing | Self::Available
+            Self::BindingMissing
+                | Self::DependencyNotReady
+                | Self::Degraded
+                | Self::Forming
+                | Self::Draining
+                | Self::Starting
+                | Self::Progressing
+                | Self::Available
         )
     }
 }

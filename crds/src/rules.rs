@@ -1,4 +1,6 @@
-//! Patterns and bounds that several kinds share.
+//! Patterns, bounds and rules that several kinds share.
+
+use serde_json::{Value, json};
 
 /// RFC 1035 label: what a Kubernetes Service may be called.
 pub(crate) const LABEL: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
@@ -29,3 +31,45 @@ pub(crate) const NODE_LABELS: &str = concat!(
     "^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?",
     "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))"
 );
+/// First part of a cache's keys: no `{`, which would move keys to another slot, and no white space.
+pub(crate) const KEY_PREFIX: &str = "^[-a-zA-Z0-9_.:/]+$";
+
+/// CEL rule on a duration: at least `min` and at most `max`.
+pub(crate) fn duration_between(min: &str, max: &str) -> Value {
+    json!([{
+        "rule": format!("duration(self) >= duration('{min}') && duration(self) <= duration('{max}')"),
+        "message": format!("must be at least {min} and at most {max}"),
+    }])
+}
+
+/// CEL rule on a quantity: at least `min` and at most `max`.
+pub(crate) fn quantity_between(min: &str, max: &str) -> Value {
+    json!([{
+        "rule": format!(
+            "quantity(string(self)).compareTo(quantity('{min}')) >= 0 && quantity(string(self)).compareTo(quantity('{max}')) <= 0"
+        ),
+        "message": format!("must be at least {min} and at most {max}"),
+    }])
+}
+
+/// CEL rule on an object: a field keeps its value for ever, where not saying it means `default`,
+/// which is written in CEL.
+pub(crate) fn immutable(field: &str, default: &str, why: &str) -> Value {
+    json!({
+        "rule": format!(
+            "(has(self.{field}) ? self.{field} : {default}) == (has(oldSelf.{field}) ? oldSelf.{field} : {default})"
+        ),
+        "message": format!("`{field}` cannot be changed: {why}"),
+    })
+}
+
+/// As [`immutable`], for a quantity: `1Gi` is the same as `1024Mi`.
+pub(crate) fn immutable_quantity(field: &str, default: &str, why: &str) -> Value {
+    let amount = |object: &str| {
+        format!("quantity(has({object}.{field}) ? string({object}.{field}) : '{default}')")
+    };
+    json!({
+        "rule": format!("{}.compareTo({}) == 0", amount("self"), amount("oldSelf")),
+        "message": format!("`{field}` cannot be changed: {why}"),
+    })
+}

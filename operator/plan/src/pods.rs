@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Lifecycle, LifecycleHandler, PodSecurityContext, ResourceRequirements,
-        SeccompProfile, SecurityContext, SleepAction, TopologySpreadConstraint,
+        Capabilities, Lifecycle, LifecycleHandler, LocalObjectReference, PodSecurityContext,
+        PodSpec, ResourceRequirements, SeccompProfile, SecurityContext, SleepAction, Toleration,
+        TopologySpreadConstraint,
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::LabelSelector},
 };
@@ -24,6 +25,50 @@ pub(crate) fn drain_pause() -> Lifecycle {
             ..LifecycleHandler::default()
         }),
         ..Lifecycle::default()
+    }
+}
+
+/// A pod of which only what its author says about all pods is set.
+pub(crate) fn options(said: &said::PodOptions) -> PodSpec {
+    let said::PodOptions {
+        image_pull_secrets,
+        tolerations,
+        node_selector,
+    } = said;
+    let image_pull_secrets: Vec<_> = image_pull_secrets.iter().map(local_reference).collect();
+    let tolerations: Vec<_> = tolerations.iter().map(toleration).collect();
+    let node_selector: BTreeMap<_, _> = node_selector
+        .iter()
+        .map(|(key, value)| (key.clone(), value.0.clone()))
+        .collect();
+    PodSpec {
+        image_pull_secrets: (!image_pull_secrets.is_empty()).then_some(image_pull_secrets),
+        tolerations: (!tolerations.is_empty()).then_some(tolerations),
+        node_selector: (!node_selector.is_empty()).then_some(node_selector),
+        ..PodSpec::default()
+    }
+}
+
+fn toleration(said: &said::Toleration) -> Toleration {
+    let said::Toleration {
+        key,
+        operator,
+        value,
+        effect,
+        toleration_seconds,
+    } = said;
+    Toleration {
+        key: key.clone(),
+        operator: operator.map(|operator| operator.as_str().to_owned()),
+        value: value.clone(),
+        effect: effect.map(|effect| effect.as_str().to_owned()),
+        toleration_seconds: *toleration_seconds,
+    }
+}
+
+fn local_reference(said: &said::LocalReference) -> LocalObjectReference {
+    LocalObjectReference {
+        name: said.name.clone(),
     }
 }
 

@@ -3,7 +3,7 @@
 use orlop_crds::{
     AppService, AppServiceSpec,
     app_platform::ServiceComponent,
-    app_service::{ServiceReference, ServiceUse},
+    app_service::{ObjectReference, Use},
 };
 
 use super::validate::ValidatedPlatform;
@@ -26,11 +26,14 @@ fn service(platform: &ValidatedPlatform, component: &ServiceComponent) -> AppSer
     } = component;
     let uses = uses
         .iter()
-        .map(|used| ServiceUse {
+        .map(|used| Use {
             name: used.name.clone(),
-            service: ServiceReference {
+            service: Some(ObjectReference {
                 name: platform.object_name(&used.name),
-            },
+            }),
+            database: None,
+            cache: None,
+            broker: None,
         })
         .collect();
     let owner = owner(platform);

@@ -46,7 +46,8 @@ impl Reconcile for AppService {
         self.spec
             .uses
             .iter()
-            .map(|used| used.service.name.clone())
+            .filter_map(|used| used.service.as_ref())
+            .map(|service| service.name.clone())
             .collect()
     }
 

@@ -6,12 +6,15 @@
 use k8s_openapi::{
     api::core::v1::{
         ConfigMapEnvSource, ConfigMapKeySelector, Container, ContainerPort, EnvFromSource, EnvVar,
-        EnvVarSource, ExecAction, HTTPGetAction, LocalObjectReference, PodSpec, PodTemplateSpec,
-        Probe, SecretEnvSource, SecretKeySelector, TCPSocketAction, Toleration,
+        EnvVarSource, ExecAction, HTTPGetAction, PodSpec, PodTemplateSpec, Probe, SecretEnvSource,
+        SecretKeySelector, TCPSocketAction,
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
-use orlop_crds::{app_service::ServiceUse, pod as said};
+use orlop_crds::{
+    app_service::{Use, UseTarget},
+    pod as said,
+};
 
 use super::{build, validate::ValidatedService};
 use crate::{
@@ -34,16 +37,11 @@ pub(super) fn template(service: &ValidatedService) -> PodTemplateSpec {
         probes: _,
         replicas: _,
         release: _,
-        image_pull_secrets,
-        tolerations,
-        node_selector,
+        pods,
         service_account_name,
     } = &service.spec.template;
     let mut labels = build::common_labels(service);
     labels.insert(labels::REVISION.to_owned(), service.revision.to_string());
-    let node_selector = node_selector
-        .iter()
-        .map(|(key, value)| (key.clone(), value.0.clone()));
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels),
@@ -54,17 +52,13 @@ pub(super) fn template(service: &ValidatedService) -> PodTemplateSpec {
             enable_service_links: Some(false),
             automount_service_account_token: Some(service_account_name.is_some()),
             service_account_name: service_account_name.clone(),
-            image_pull_secrets: non_empty(image_pull_secrets.iter().map(local_reference).collect()),
-            tolerations: non_empty(tolerations.iter().map(toleration).collect()),
-            node_selector: Some(node_selector.collect())
-                .filter(|map| !std::collections::BTreeMap::is_empty(map)),
             security_context: Some(pods::restricted_pod()),
             termination_grace_period_seconds: Some(DRAIN_PAUSE_SECS + STOP_SECS),
             topology_spread_constraints: Some(pods::spread(&build::selector(
                 &service.name,
                 &service.revision,
             ))),
-            ..PodSpec::default()
+            ..pods::options(pods)
         }),
     }
 }
@@ -108,19 +102,18 @@ fn env(service: &ValidatedService) -> Vec<EnvVar> {
     addresses.chain(said.iter().map(env_var)).collect()
 }
 
-fn address(service: &ValidatedService, used: &ServiceUse) -> [EnvVar; 3] {
+fn address(service: &ValidatedService, used: &Use) -> Vec<EnvVar> {
+    let Some(UseTarget::Service(target)) = used.target() else {
+        return Vec::new();
+    };
     let prefix = used.name.to_uppercase().replace('-', "_");
-    let host = build::host(
-        &used.service.name,
-        &service.namespace,
-        &service.cluster_domain,
-    );
+    let host = build::host(target, &service.namespace, &service.cluster_domain);
     let variable = |suffix: &str, value: String| EnvVar {
         name: format!("{prefix}_{suffix}"),
         value: Some(value),
         ..EnvVar::default()
     };
-    [
+    vec![
         variable("URL", format!("http://{host}")),
         variable("HOST", host),
         variable("PORT", build::SERVICE_PORT.to_string()),
@@ -227,29 +220,6 @@ fn probe(said: &said::Probe) -> Probe {
         timeout_seconds: Some(timeout_seconds.unwrap_or(2)),
         failure_threshold: Some(failure_threshold.unwrap_or(3)),
         ..Probe::default()
-    }
-}
-
-fn toleration(said: &said::Toleration) -> Toleration {
-    let said::Toleration {
-        key,
-        operator,
-        value,
-        effect,
-        toleration_seconds,
-    } = said;
-    Toleration {
-        key: key.clone(),
-        operator: operator.map(|operator| operator.as_str().to_owned()),
-        value: value.clone(),
-        effect: effect.map(|effect| effect.as_str().to_owned()),
-        toleration_seconds: *toleration_seconds,
-    }
-}
-
-fn local_reference(said: &said::LocalReference) -> LocalObjectReference {
-    LocalObjectReference {
-        name: said.name.clone(),
     }
 }
 

@@ -234,18 +234,19 @@ impl View {
 }
 
 fn missing_use(service: &ValidatedService, observed: &Observed) -> Option<Cause> {
-    let missing = service
+    let mut used = service
         .spec
         .uses
         .iter()
-        .find(|used| !observed.app_services.contains(&used.service.name))?;
+        .filter_map(|used| Some((&used.name, used.service.as_ref()?)));
+    let (variable, missing) =
+        used.find(|(_, target)| !observed.app_services.contains(&target.name))?;
     Some(Cause {
         reason: Reason::DependencyMissing,
         message: format!(
-            "{}/AppService/{}: AppService '{}', which it uses as '{}', does not exist; {}",
+            "{}/AppService/{}: AppService '{}', which it uses as '{variable}', does not exist; {}",
             service.component,
             service.name,
-            missing.service.name,
             missing.name,
             Reason::DependencyMissing.fix()
         ),

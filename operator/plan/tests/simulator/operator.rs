@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use orlop_crds::{AppPlatform, AppService};
+use orlop_crds::{AppPlatform, AppService, app_service::UseTarget};
 use orlop_plan::{
     Failure, Kind, Object, Observed, Plan, ProbeFailure, Reconcile, Settings, Write, is_superseded,
     labels,
@@ -542,7 +542,7 @@ fn concerned(body: &Body) -> impl Iterator<Item = Key> {
 fn referring(services: &BTreeMap<String, Arc<Stored>>, name: &str) -> Vec<Key> {
     let uses = |stored: &&Arc<Stored>| {
         let service = stored.body.app_service();
-        service.is_some_and(|s| s.spec.uses.iter().any(|used| used.service.name == name))
+        service.is_some_and(|s| s.spec.uses.iter().any(|used| used.target() == Some(UseTarget::Service(name))))
     };
     let names = services
         .values()
