@@ -83,9 +83,9 @@ pub(crate) struct Render {
     /// DNS suffix of the cluster
     #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
     pub(crate) cluster_domain: String,
-    /// Image of the edge, as the operator is installed with
-    #[arg(long, default_value = concat!("orlop.dev/orlop-edge:", env!("CARGO_PKG_VERSION")), value_name = "IMAGE")]
-    pub(crate) edge_image: String,
+    /// Registry and path of Orlop's own images, as the operator is installed with
+    #[arg(long, default_value = "orlop.dev", value_name = "REGISTRY")]
+    pub(crate) registry: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

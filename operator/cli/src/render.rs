@@ -5,7 +5,7 @@ use std::io::Write as _;
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
 use orlop_crds::{AppPlatform, AppService};
-use orlop_plan::{Object, Observed, Reconcile, Settings, Write};
+use orlop_plan::{Images, Object, Observed, Reconcile, Settings, Write};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &Render, connection: &Connection) -> Result<(), Failure>
     let manifests = manifest::read(&args.files.files)?.manifests;
     let settings = Settings {
         cluster_domain: args.cluster_domain.clone(),
-        edge_image: args.edge_image.clone(),
+        images: Images::of(&args.registry, env!("CARGO_PKG_VERSION")),
     };
     let mut objects = Vec::new();
     for manifest in &manifests {
@@ -104,7 +104,7 @@ fn in_cluster<K: Planned>(declared: &K, namespace: &str) -> K {
 /// nothing else.
 fn first_writes<K: Planned>(declared: &K, settings: &Settings) -> anyhow::Result<Vec<Object>> {
     let observed = Observed {
-        app_services: declared.referenced_services().into_iter().collect(),
+        existing: declared.references().into_iter().collect(),
         ..Observed::default()
     };
     let mut object = declared.clone();

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use orlop_plan::Images;
 use orlop_telemetry::logs;
 
 /// The operator of Orlop.
@@ -40,9 +41,8 @@ pub struct Args {
     #[arg(long, default_value = "cluster.local")]
     pub cluster_domain: String,
 
-    /// Image of the edge
-    #[arg(long, env = "ORLOP_EDGE_IMAGE")]
-    pub edge_image: String,
+    #[command(flatten)]
+    pub images: ImageArgs,
 
     #[arg(long, value_enum, default_value_t = logs::Format::Json)]
     pub log_format: logs::Format,
@@ -50,4 +50,53 @@ pub struct Args {
     /// Directives such as info,kube=debug
     #[arg(long, env = "ORLOP_LOG", default_value = "info")]
     pub log_filter: String,
+}
+
+/// What runs where a spec names no image. Without a value, specs must name theirs.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ImageArgs {
+    /// Image of the edge
+    #[arg(long, env = "ORLOP_EDGE_IMAGE", default_value = "")]
+    pub edge_image: String,
+
+    /// Image of PostgreSQL
+    #[arg(long, env = "ORLOP_POSTGRES_IMAGE", default_value = "")]
+    pub postgres_image: String,
+
+    /// Image of RabbitMQ
+    #[arg(long, env = "ORLOP_RABBITMQ_IMAGE", default_value = "")]
+    pub rabbitmq_image: String,
+
+    /// Image of Valkey
+    #[arg(long, env = "ORLOP_VALKEY_IMAGE", default_value = "")]
+    pub valkey_image: String,
+
+    /// Image of the worker runtime
+    #[arg(long, env = "ORLOP_WORKER_IMAGE", default_value = "")]
+    pub worker_image: String,
+
+    /// Image of the API runtime
+    #[arg(long, env = "ORLOP_API_IMAGE", default_value = "")]
+    pub api_image: String,
+}
+
+impl From<ImageArgs> for Images {
+    fn from(args: ImageArgs) -> Self {
+        let ImageArgs {
+            edge_image,
+            postgres_image,
+            rabbitmq_image,
+            valkey_image,
+            worker_image,
+            api_image,
+        } = args;
+        Self {
+            edge: edge_image,
+            postgres: postgres_image,
+            rabbitmq: rabbitmq_image,
+            valkey: valkey_image,
+            worker: worker_image,
+            api: api_image,
+        }
+    }
 }

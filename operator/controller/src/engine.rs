@@ -26,13 +26,15 @@ use tracing::Instrument as _;
 
 use crate::{
     act::{Actor, WriteError},
+    action::ActionError,
     budget::Budget,
-    cache::Caches,
+    cache::{Caches, Queues},
     causes::Causes,
     client::CallError,
     expectation::Expectation,
     key::ObjectKey,
     metrics::{ControllerLabel, Metrics, ResultLabels},
+    pollers::Pollers,
     primary::Primary,
     queue::Queue,
     report::Reporter,
@@ -54,12 +56,14 @@ pub(crate) struct Shared {
     pub(crate) actor: Actor,
     pub(crate) reporter: Reporter,
     pub(crate) metrics: Metrics,
+    pub(crate) pollers: Arc<Pollers>,
 }
 
 impl Shared {
     pub(crate) fn new(
         client: &Client,
         caches: &Arc<Caches>,
+        queues: &Arc<Queues>,
         settings: Settings,
         metrics: &Metrics,
         instance: String,
@@ -78,6 +82,7 @@ impl Shared {
                 instance,
             },
             metrics,
+            pollers: Arc::new(Pollers::new(queues)),
         }
     }
 }
@@ -97,7 +102,19 @@ pub(crate) struct Engine<P> {
 struct Memory {
     /// What the caches must show before the next pass.
     expectation: Option<Expectation>,
+    /// When data services were acted upon; they must have been read since.
+    acted: Option<Timestamp>,
     budget: Budget,
+}
+
+impl Memory {
+    fn new() -> Self {
+        Self {
+            expectation: None,
+            acted: None,
+            budget: Budget::full(),
+        }
+    }
 }
 
 /// How a pass ended.
@@ -113,6 +130,10 @@ enum Outcome {
     Stale,
     /// A write cannot succeed until somebody else does something; the status tells what.
     Hindered(Failure),
+    /// What must be known could not be read.
+    Unobserved(CallError),
+    /// A data service did not do what it was told.
+    Undone(ActionError),
     /// A write has no clear answer.
     Unwritten(Box<WriteError>),
     /// The status has no clear answer.
@@ -126,7 +147,11 @@ impl Outcome {
             Self::Settled => "success",
             Self::WakeAt(_) | Self::Held { .. } => "requeue_after",
             Self::Stale => "requeue",
-            Self::Hindered(_) | Self::Unwritten(_) | Self::Unreported(_) => "error",
+            Self::Hindered(_)
+            | Self::Unobserved(_)
+            | Self::Undone(_)
+            | Self::Unwritten(_)
+            | Self::Unreported(_) => "error",
         }
     }
 }
@@ -226,7 +251,10 @@ impl<P: Primary> Engine<P> {
                 queue.retry(key.clone());
             }
             Outcome::Unwritten(error) => self.retry(key, error.as_ref(), took),
-            Outcome::Unreported(error) => self.retry(key, &error, took),
+            Outcome::Undone(error) => self.retry(key, &error, took),
+            Outcome::Unobserved(error) | Outcome::Unreported(error) => {
+                self.retry(key, &error, took);
+            }
         }
     }
 

@@ -27,18 +27,19 @@ pub(crate) struct Gauges {
 
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let snapshots = PrimaryKind::ALL.map(|kind| {
-            (
-                QueueLabels::new(kind.controller()),
-                self.queues.of(kind).snapshot(),
-            )
-        });
+        let labelled = |kind: &PrimaryKind| {
+            let snapshot = self.queues.of(*kind).snapshot();
+            (QueueLabels::new(kind.controller()), snapshot)
+        };
+        let snapshots: Vec<_> = PrimaryKind::ALL.iter().map(labelled).collect();
         let mut queue = |name: &str, help: &str, value: fn(&Snapshot) -> f64| {
             family(
                 &mut encoder,
                 name,
                 help,
-                snapshots.map(|(labels, it)| (labels, value(&it))),
+                snapshots
+                    .iter()
+                    .map(|(labels, it)| (labels.clone(), value(it))),
             )
         };
         queue("workqueue_depth", "Objects that wait for a pass", |it| {

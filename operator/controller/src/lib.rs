@@ -7,6 +7,7 @@
 //! Nothing is decided here: an `if` on a spec belongs into `orlop-plan`.
 
 mod act;
+mod action;
 mod answer;
 mod args;
 mod budget;
@@ -23,6 +24,7 @@ mod lease;
 mod metrics;
 mod observe;
 mod operator;
+mod pollers;
 mod primary;
 mod queue;
 mod report;

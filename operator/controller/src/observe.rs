@@ -2,18 +2,22 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use futures::future::join_all;
+use futures::future::{join_all, try_join_all};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ContainerState, Event, Pod};
+use k8s_openapi::{
+    api::core::v1::{ContainerState, Event, Pod, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{Api, Client, api::ListParams};
-use orlop_plan::{Observed, ProbeFailure};
+use orlop_plan::{Entropy, Object, ObjectName, Observed, ProbeFailure, Snapshots, labels};
 
 use crate::{
-    cache::Caches,
+    cache::{Caches, owner_uids},
     causes::Causes,
-    client::{CallError, within},
+    client::{CallError, call, within},
+    engine::Shared,
     key::ObjectKey,
-    primary::Primary,
+    primary::{Primary, PrimaryKind},
 };
 
 /// Pods whose events are read in one pass: one of a revision's pods speaks for all of them.
@@ -26,14 +30,28 @@ const MOST_EVENTS: u32 = 20;
 /// Failures that are told at the same time.
 const RECENT: SignedDuration = SignedDuration::from_mins(5);
 
-/// What is known of an object's world: from the caches, except for events of failing probes.
-pub(crate) async fn observe<P: Primary>(object: &P, caches: &Caches, client: &Client) -> Observed {
+/// What is known of an object's world: from the caches, except for events of failing probes and for
+/// the Secrets that it names, which are read by name. What data services say comes from the pollers.
+///
+/// # Errors
+/// When a Secret cannot be read: without it nothing may be decided about credentials.
+pub(crate) async fn observe<P: Primary>(
+    object: &P,
+    shared: &Shared,
+) -> Result<Observed, CallError> {
+    let caches = &shared.caches;
+    let client = &shared.actor.client;
     let key = ObjectKey::of(object.meta());
     let uid = object.meta().uid.as_deref().unwrap_or_default();
-    let children = P::CHILDREN
+    let mut children: Vec<Object> = P::CHILDREN
         .iter()
         .flat_map(|kind| caches.children(*kind, uid))
         .collect();
+    let secrets = secrets(client, &key.namespace, object.secrets()).await?;
+    let ours = secrets
+        .iter()
+        .filter(|secret| is_made_for(&secret.metadata, P::KIND, &key.name, uid));
+    children.extend(ours.cloned().map(Object::from));
     let pods: Vec<Pod> = caches
         .pods
         .owned_by(uid)
@@ -41,27 +59,49 @@ pub(crate) async fn observe<P: Primary>(object: &P, caches: &Caches, client: &Cl
         .map(|pod| Pod::clone(pod))
         .collect();
     let probe_failures = probe_failures(client, &key.namespace, &pods).await;
-    Observed {
+    let mut observed = Observed {
         children,
         pods,
         probe_failures,
-        app_services: existing(object, &key, caches),
-    }
+        existing: existing(object, &key, caches),
+        secrets,
+        snapshots: Snapshots::default(),
+        entropy: Entropy::new(rand::random()),
+    };
+    let sources = object.sources(&observed, &shared.settings);
+    observed.snapshots = shared.pollers.snapshots(&(P::KIND, key), sources);
+    Ok(observed)
 }
 
-fn existing<P: Primary>(object: &P, key: &ObjectKey, caches: &Caches) -> BTreeSet<String> {
-    let exists = |name: &String| {
-        let service = ObjectKey {
+fn existing<P: Primary>(object: &P, key: &ObjectKey, caches: &Caches) -> BTreeSet<ObjectName> {
+    let exists = |target: &ObjectName| {
+        let key = ObjectKey {
             namespace: key.namespace.clone(),
-            name: name.clone(),
+            name: target.name.clone(),
         };
-        caches.app_services.get(&service).is_some()
+        caches.contains(target.kind, &key)
     };
-    object
-        .referenced_services()
-        .into_iter()
-        .filter(exists)
-        .collect()
+    object.references().into_iter().filter(exists).collect()
+}
+
+async fn secrets(
+    client: &Client,
+    namespace: &str,
+    names: Vec<String>,
+) -> Result<Vec<Secret>, CallError> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let readings = names.iter().map(|name| call(api.get_opt(name)));
+    let found: Vec<_> = try_join_all(readings).await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Whether it belongs to the object, or was left behind by one of the same kind and name.
+fn is_made_for(metadata: &ObjectMeta, kind: PrimaryKind, name: &str, uid: &str) -> bool {
+    let label = |name: &str| metadata.labels.as_ref()?.get(name).map(String::as_str);
+    let is_left_behind = metadata.owner_references.iter().flatten().next().is_none()
+        && label(labels::OWNER_KIND) == Some(kind.as_str())
+        && label(labels::OWNER_NAME) == Some(name);
+    is_left_behind || owner_uids(metadata).any(|owner| owner == uid)
 }
 
 async fn probe_failures(client: &Client, namespace: &str, pods: &[Pod]) -> Vec<ProbeFailure> {

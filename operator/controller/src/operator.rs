@@ -48,7 +48,7 @@ impl Operator {
             concurrency,
             watch_namespace,
             cluster_domain,
-            edge_image,
+            images,
             log_format: _,
             log_filter: _,
         } = args;
@@ -64,9 +64,9 @@ impl Operator {
         let server = Server::bind(http_address, health.clone(), registry).await?;
         let settings = Settings {
             cluster_domain,
-            edge_image,
+            images: images.into(),
         };
-        let shared = Shared::new(&client, &caches, settings, &metrics, identity.clone());
+        let shared = Shared::new(&client, &caches, &queues, settings, &metrics, identity.clone());
         let election = (!no_leader_election)
             .then(|| Election::new(client.clone(), &namespace, lease_name, identity, &metrics));
         let context = WatchContext {

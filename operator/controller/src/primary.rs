@@ -18,7 +18,7 @@ pub(crate) enum PrimaryKind {
 }
 
 impl PrimaryKind {
-    pub(crate) const ALL: [Self; 2] = [Self::AppPlatform, Self::AppService];
+    pub(crate) const ALL: &'static [Self] = &[Self::AppPlatform, Self::AppService];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl PrimaryKind {
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == text)
     }
 }
 

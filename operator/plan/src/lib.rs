@@ -13,9 +13,11 @@
 //! holds no writes, only a status; the next pass finds the decision recorded and acts on it.
 
 pub mod broker;
+pub mod cache;
 pub mod cause;
 mod condition;
 mod difference;
+mod entropy;
 mod fence;
 pub mod labels;
 mod meta;
@@ -29,18 +31,53 @@ mod prune;
 mod reconcile;
 mod revision;
 pub mod service;
+mod source;
+mod tier;
+pub mod worker;
 
+pub use entropy::Entropy;
 pub use fence::is_superseded;
 pub use object::{Kind, Object, ObjectName};
 pub use observed::{Observed, ProbeFailure};
 pub use outcome::{Failure, Notice, NoticeLevel, Plan, Write};
 pub use reconcile::Reconcile;
+pub use source::{
+    Action, Answer, Password, RabbitMqSource, ReadFailure, Snapshot, Snapshots, Sources, ValkeyNode,
+    ValkeySource, WorkersSource,
+};
 
 /// What the operator's installation fixes for all objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// DNS suffix of the cluster, `cluster.local` in most.
     pub cluster_domain: String,
-    /// Image of the edge: nginx as the image's documentation describes it.
-    pub edge_image: String,
+    pub images: Images,
+}
+
+/// The images that run where a spec names none. An empty name: this installation has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Images {
+    /// nginx as the image's documentation describes it.
+    pub edge: String,
+    pub postgres: String,
+    pub rabbitmq: String,
+    pub valkey: String,
+    pub worker: String,
+    pub api: String,
+}
+
+impl Images {
+    /// Of one version, all in one registry: `REGISTRY/orlop-edge:VERSION` and so on.
+    #[must_use]
+    pub fn of(registry: &str, version: &str) -> Self {
+        let image = |name: &str| format!("{registry}/orlop-{name}:{version}");
+        Self {
+            edge: image("edge"),
+            postgres: image("postgres"),
+            rabbitmq: image("rabbitmq"),
+            valkey: image("valkey"),
+            worker: image("worker"),
+            api: image("api"),
+        }
+    }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
-    core::v1::{Pod, Service},
+    core::v1::{Pod, Secret, Service},
 };
 use orlop_crds::AppService;
 
-use crate::{Kind, Object};
+use crate::{Entropy, Kind, Object, ObjectName, Snapshots};
 
 /// What one pass has read of one object's world. All of it is of the object's own namespace.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,8 +19,14 @@ pub struct Observed {
     pub pods: Vec<Pod>,
     /// The newest failed probe of pods that run without being ready.
     pub probe_failures: Vec<ProbeFailure>,
-    /// Names of the AppServices in the namespace among those that the object refers to.
-    pub app_services: BTreeSet<String>,
+    /// Which of the objects that it refers to exist.
+    pub existing: BTreeSet<ObjectName>,
+    /// Those of the Secrets it names that exist. What was made for the object, or for one of the
+    /// same kind and name before it, is among the children too.
+    pub secrets: Vec<Secret>,
+    /// What the data services said last.
+    pub snapshots: Snapshots,
+    pub entropy: Entropy,
 }
 
 /// The newest "Unhealthy" event of a pod.

@@ -3,13 +3,15 @@
 use jiff::Timestamp;
 use orlop_crds::Reason;
 
-use crate::{Object, ObjectName};
+use crate::{Action, Object, ObjectName};
 
 /// What one pass decides. `writes` are done in order and the first failure stops the rest; the
 /// status is written in any case, and only if it differs from the observed one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan<S> {
     pub writes: Vec<Write>,
+    /// What is done to data services once all is written: in order, the first failure stops the rest.
+    pub actions: Vec<Action>,
     pub status: S,
     /// When to look again although nothing has changed.
     pub wake_at: Option<Timestamp>,
@@ -22,6 +24,7 @@ impl<S> Plan<S> {
     pub(crate) fn nothing(status: S) -> Self {
         Self {
             writes: Vec::new(),
+            actions: Vec::new(),
             status,
             wake_at: None,
             notices: Vec::new(),

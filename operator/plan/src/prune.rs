@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use orlop_crds::PruneRecord;
 
-use crate::{Kind, Object, ObjectName, Observed, Write};
+use crate::{Object, ObjectName, Observed, Write};
 
 /// What is to go.
 #[derive(Debug, Default, PartialEq)]
@@ -70,12 +70,5 @@ fn deletion(object: &Object) -> Write {
         name: object.name(),
         uid: uid.unwrap_or_default(),
         resource_version: resource_version.unwrap_or_default(),
-    }
-}
-
-pub(crate) fn name(kind: Kind, name: &str) -> ObjectName {
-    ObjectName {
-        kind,
-        name: name.to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Failure, Kind, Observed, Plan, Settings};
+use crate::{Failure, Kind, ObjectName, Observed, Plan, Settings, Sources};
 
 /// A kind that the operator reconciles. The engine is the same for all of them.
 pub trait Reconcile {
@@ -19,8 +19,20 @@ pub trait Reconcile {
 
     fn recorded_status(&self) -> Option<&Self::Status>;
 
-    /// Names of the AppServices whose existence the plan asks for.
-    fn referenced_services(&self) -> Vec<String>;
+    /// Objects of our kinds in the same namespace that the plan asks for: whether they exist, and
+    /// of tiers what is declared.
+    fn references(&self) -> Vec<ObjectName>;
+
+    /// Names of the Secrets that the plan asks for. They are read one by one: the operator may not
+    /// list any.
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The data services that the plan asks about, as far as the observed world tells where they are.
+    fn sources(&self, _observed: &Observed, _settings: &Settings) -> Sources {
+        Sources::default()
+    }
 
     /// Validates and plans.
     fn plan(&self, observed: &Observed, settings: &Settings, now: Timestamp) -> Plan<Self::Status>;

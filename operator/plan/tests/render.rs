@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use orlop_crds::{AppPlatform, AppService};
-use orlop_plan::{Kind, Object, Observed, Plan, Reconcile, Settings, Write};
+use orlop_plan::{Images, Kind, Object, Observed, Plan, Reconcile, Settings, Write};
 use serde::de::DeserializeOwned;
 
 #[test]
@@ -95,7 +95,10 @@ fn platform_in_its_first_pass(platform: &AppPlatform) -> Vec<Object> {
 fn first_pass<P: Reconcile>(object: &P) -> Plan<P::Status> {
     let settings = Settings {
         cluster_domain: "cluster.local".to_owned(),
-        edge_image: "acme/edge:1".to_owned(),
+        images: Images {
+            edge: "acme/edge:1".to_owned(),
+            ..Images::default()
+        },
     };
     object.plan(&Observed::default(), &settings, Timestamp::UNIX_EPOCH)
 }

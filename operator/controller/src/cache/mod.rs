@@ -18,12 +18,12 @@ use std::sync::Arc;
 
 use futures::{FutureExt as _, future::BoxFuture};
 use k8s_openapi::api::{
-    apps::v1::{ControllerRevision, Deployment},
+    apps::v1::{ControllerRevision, Deployment, StatefulSet},
     core::v1::{ConfigMap, Pod, Service},
     policy::v1::PodDisruptionBudget,
 };
 use kube::Client;
-use orlop_crds::{AppPlatform, AppService};
+use orlop_crds::{AppPlatform, AppService, BrokerTier, CacheTier, DatabaseTier, WorkerPool};
 use orlop_plan::{Kind, Object};
 use tokio::{sync::watch as channel, task::JoinSet};
 
@@ -31,7 +31,7 @@ pub(crate) use self::{
     owner::uids as owner_uids, store::Store, trigger::Queues, watch::LIFETIME as WATCH_LIFETIME,
 };
 use self::{
-    trigger::{dependent_changed, primary_changed, service_changed},
+    trigger::{dependent_changed, primary_changed, component_changed},
     watch::{Selection, Watch, strip_pod},
 };
 use crate::{key::ObjectKey, metrics::Metrics};
@@ -41,12 +41,47 @@ use crate::{key::ObjectKey, metrics::Metrics};
 pub(crate) struct Caches {
     pub(crate) app_platforms: Store<AppPlatform>,
     pub(crate) app_services: Store<AppService>,
+    pub(crate) broker_tiers: Store<BrokerTier>,
+    pub(crate) cache_tiers: Store<CacheTier>,
     pub(crate) config_maps: Store<ConfigMap>,
     pub(crate) controller_revisions: Store<ControllerRevision>,
+    pub(crate) database_tiers: Store<DatabaseTier>,
     pub(crate) deployments: Store<Deployment>,
     pub(crate) pods: Store<Pod>,
     pub(crate) pod_disruption_budgets: Store<PodDisruptionBudget>,
     pub(crate) services: Store<Service>,
+    pub(crate) stateful_sets: Store<StatefulSet>,
+    pub(crate) worker_pools: Store<WorkerPool>,
+}
+
+/// Does the same with the store of a kind, whichever it is. Secrets have none: they may be read by
+/// their name only, and every pass reads those it needs anew.
+macro_rules! with_store {
+    ($caches:expr, $kind:expr, |$store:ident| $then:expr, else $otherwise:expr) => {
+        with_store!(@ $caches, $kind, $store, $then, $otherwise;
+            AppService: app_services,
+            BrokerTier: broker_tiers,
+            CacheTier: cache_tiers,
+            ConfigMap: config_maps,
+            ControllerRevision: controller_revisions,
+            DatabaseTier: database_tiers,
+            Deployment: deployments,
+            PodDisruptionBudget: pod_disruption_budgets,
+            Service: services,
+            StatefulSet: stateful_sets,
+            WorkerPool: worker_pools,
+        )
+    };
+    (@ $caches:expr, $kind:expr, $store:ident, $then:expr, $otherwise:expr;
+        $($named:ident: $field:ident,)*) => {
+        match $kind {
+            $(Kind::$named => {
+                let $store = &$caches.$field;
+                $then
+            })*
+            Kind::Secret => $otherwise,
+        }
+    };
 }
 
 impl Caches {
@@ -62,27 +97,13 @@ impl Caches {
                 .map(|object| T::clone(object).into())
                 .collect()
         }
-        match kind {
-            Kind::AppService => copies(&self.app_services, uid),
-            Kind::ConfigMap => copies(&self.config_maps, uid),
-            Kind::ControllerRevision => copies(&self.controller_revisions, uid),
-            Kind::Deployment => copies(&self.deployments, uid),
-            Kind::PodDisruptionBudget => copies(&self.pod_disruption_budgets, uid),
-            Kind::Service => copies(&self.services, uid),
-        }
+        with_store!(self, kind, |store| copies(store, uid), else Vec::new())
     }
 
     /// Whether everything of this kind has been seen that happened in the namespace up to this
     /// version.
     pub(crate) fn has_seen(&self, kind: Kind, namespace: &str, version: u64) -> bool {
-        match kind {
-            Kind::AppService => self.app_services.has_seen(namespace, version),
-            Kind::ConfigMap => self.config_maps.has_seen(namespace, version),
-            Kind::ControllerRevision => self.controller_revisions.has_seen(namespace, version),
-            Kind::Deployment => self.deployments.has_seen(namespace, version),
-            Kind::PodDisruptionBudget => self.pod_disruption_budgets.has_seen(namespace, version),
-            Kind::Service => self.services.has_seen(namespace, version),
-        }
+        with_store!(self, kind, |store| store.has_seen(namespace, version), else true)
     }
 
     /// Whether this incarnation is neither seen any more nor seen as alive.
@@ -97,14 +118,11 @@ impl Caches {
                 metadata.uid.as_deref() != Some(uid) || metadata.deletion_timestamp.is_some()
             })
         }
-        match kind {
-            Kind::AppService => gone(&self.app_services, key, uid),
-            Kind::ConfigMap => gone(&self.config_maps, key, uid),
-            Kind::ControllerRevision => gone(&self.controller_revisions, key, uid),
-            Kind::Deployment => gone(&self.deployments, key, uid),
-            Kind::PodDisruptionBudget => gone(&self.pod_disruption_budgets, key, uid),
-            Kind::Service => gone(&self.services, key, uid),
-        }
+        with_store!(self, kind, |store| gone(store, key, uid), else true)
+    }
+
+    pub(crate) fn contains(&self, kind: Kind, key: &ObjectKey) -> bool {
+        with_store!(self, kind, |store| store.get(key).is_some(), else false)
     }
 }
 
@@ -153,7 +171,7 @@ impl Watches {
             namespace,
             All,
             |c| &c.app_services,
-            service_changed,
+            component_changed,
         ));
         self.spawn(Watch::new(
             context,
@@ -192,6 +210,13 @@ impl Watches {
             namespace,
             Ours,
             |c| &c.services,
+            dependent_changed,
+        ));
+        self.spawn(Watch::new(
+            context,
+            namespace,
+            Ours,
+            |c| &c.stateful_sets,
             dependent_changed,
         ));
     }

@@ -201,9 +201,12 @@ impl<T: Resource<DynamicType = ()>> Change<T> {
         self.before.iter().chain(&self.after).map(AsRef::as_ref)
     }
 
-    /// Whether the object came or went, rather than changed.
-    pub(crate) fn is_existence(&self) -> bool {
-        self.before.is_none() != self.after.is_none()
+    /// Whether the object came, went or is declared differently, rather than having another status
+    /// or other metadata: the API server counts the generation up with the spec.
+    pub(crate) fn is_of_spec(&self) -> bool {
+        let generation =
+            |state: &Option<Arc<T>>| state.as_ref().map(|object| object.meta().generation);
+        generation(&self.before) != generation(&self.after)
     }
 
     fn is_same_version(&self) -> bool {

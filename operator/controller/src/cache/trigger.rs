@@ -1,11 +1,11 @@
 //! Whom a change concerns.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use orlop_crds::AppService;
-use orlop_plan::Reconcile as _;
+use orlop_plan::{Kind, ObjectName};
 
 use super::{Caches, owner, store::Change};
 use crate::{
@@ -17,25 +17,17 @@ use crate::{
 
 /// The queue of each controller.
 #[derive(Debug)]
-pub(crate) struct Queues {
-    app_platforms: Arc<Queue>,
-    app_services: Arc<Queue>,
-}
+pub(crate) struct Queues(HashMap<PrimaryKind, Arc<Queue>>);
 
 impl Queues {
     pub(crate) fn new(metrics: &Metrics) -> Self {
-        let queue = |kind: PrimaryKind| Arc::new(Queue::new(kind.controller(), metrics));
-        Self {
-            app_platforms: queue(PrimaryKind::AppPlatform),
-            app_services: queue(PrimaryKind::AppService),
-        }
+        let queue = |kind: &PrimaryKind| Arc::new(Queue::new(kind.controller(), metrics));
+        let all = PrimaryKind::ALL.iter();
+        Self(all.map(|kind| (*kind, queue(kind))).collect())
     }
 
     pub(crate) fn of(&self, kind: PrimaryKind) -> &Arc<Queue> {
-        match kind {
-            PrimaryKind::AppPlatform => &self.app_platforms,
-            PrimaryKind::AppService => &self.app_services,
-        }
+        &self.0[&kind]
     }
 
     fn add_owners(&self, metadata: &ObjectMeta) {
@@ -63,20 +55,31 @@ pub(super) fn primary_changed<P: Primary>(change: &Change<P>, _caches: &Caches, 
     }
 }
 
-/// An AppService: it has a pass of its own, may be made for an AppPlatform, and is referred to by
-/// others of its namespace, to whom only its existence matters.
-pub(super) fn service_changed(change: &Change<AppService>, caches: &Caches, queues: &Queues) {
+/// A component: it has a pass of its own, may be made for an AppPlatform, and is referred to by others
+/// of its namespace, to whom its existence and its spec matter, but not its status.
+pub(super) fn component_changed<P: Primary>(change: &Change<P>, caches: &Caches, queues: &Queues) {
     primary_changed(change, caches, queues);
     dependent_changed(change, caches, queues);
-    let Some(state) = change.states().next().filter(|_| change.is_existence()) else {
+    let Some(state) = change.states().next().filter(|_| change.is_of_spec()) else {
         return;
     };
-    let changed = ObjectKey::of(&state.metadata);
-    for other in caches.app_services.in_namespace(&changed.namespace) {
-        if other.referenced_services().contains(&changed.name) {
-            queues
-                .of(PrimaryKind::AppService)
-                .add(ObjectKey::of(&other.metadata));
+    let Some(kind) = Kind::parse(P::KIND.as_str()) else {
+        return;
+    };
+    let changed = ObjectKey::of(state.meta());
+    let target = ObjectName::new(kind, &changed.name);
+    wake_referrers::<AppService>(&changed.namespace, &target, caches, queues);
+}
+
+fn wake_referrers<P: Primary>(
+    namespace: &str,
+    target: &ObjectName,
+    caches: &Caches,
+    queues: &Queues,
+) {
+    for other in P::store(caches).in_namespace(namespace) {
+        if other.references().contains(target) {
+            queues.of(P::KIND).add(ObjectKey::of(other.meta()));
         }
     }
 }
@@ -121,13 +124,13 @@ mod tests {
         caches.app_services.apply(service("mast", &["rope"]));
         caches.app_services.apply(service("hull", &[]));
         let change = caches.app_services.apply(service("rope", &[]));
-        service_changed(&change, &caches, &queues);
+        component_changed(&change, &caches, &queues);
         assert_eq!(
             drain(&queues, PrimaryKind::AppService).await,
             ["mast", "rope"]
         );
         let change = caches.app_services.apply(service("rope", &[]));
-        service_changed(&change, &caches, &queues);
+        component_changed(&change, &caches, &queues);
         assert_eq!(drain(&queues, PrimaryKind::AppService).await, ["rope"]);
     }
 
@@ -146,7 +149,7 @@ mod tests {
         caches.app_services.apply(child.clone());
         child.metadata.labels = None;
         let change = caches.app_services.apply(child);
-        service_changed(&change, &caches, &queues);
+        component_changed(&change, &caches, &queues);
         assert_eq!(drain(&queues, PrimaryKind::AppPlatform).await, ["fleet"]);
     }
 }

@@ -1,19 +1,23 @@
 //! One pass over one object.
 
-use jiff::Timestamp;
-use orlop_plan::{Failure, Notice, NoticeLevel, Plan};
+use jiff::{SignedDuration, Timestamp};
+use orlop_plan::{Action, Failure, Notice, NoticeLevel, Plan};
 use tokio::time::Instant;
 
 use super::{Engine, Memory, Outcome};
 use crate::{
     act::{Acted, Author, Effect, End},
-    budget::Budget,
+    action::{self, ActionError},
     expectation::Expectation,
     key::ObjectKey,
     observe::observe,
     primary::Primary,
     report::Reported,
 };
+
+/// How long a data service that was acted upon may take to be read before the next pass is made
+/// nevertheless: longer than any poll's deadline.
+const POLLED_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
 impl<P: Primary> Engine<P> {
     pub(super) async fn pass(&self, key: &ObjectKey) -> Outcome {
@@ -23,15 +27,20 @@ impl<P: Primary> Engine<P> {
         let Some(object) = object.filter(|object| object.meta().deletion_timestamp.is_none())
         else {
             self.memories().remove(key);
+            self.shared.pollers.forget(&(P::KIND, key.clone()));
             return Outcome::Settled;
         };
         if let Some(until) = self.held_until(key) {
             return Outcome::Held { until };
         }
-        let observed = observe(object.as_ref(), caches, &self.shared.actor.client).await;
+        let observed = match observe(object.as_ref(), &self.shared).await {
+            Ok(observed) => observed,
+            Err(error) => return Outcome::Unobserved(error),
+        };
         let now = Timestamp::now();
         let Plan {
             writes,
+            actions,
             status,
             wake_at,
             notices,
@@ -45,11 +54,14 @@ impl<P: Primary> Engine<P> {
         };
         let Acted { effects, end } = self.shared.actor.act(author, writes).await;
         let (status, notices, outcome) = match end {
-            End::Complete => (
-                status,
-                notices,
-                wake_at.map_or(Outcome::Settled, Outcome::WakeAt),
-            ),
+            End::Complete => {
+                let settled = wake_at.map_or(Outcome::Settled, Outcome::WakeAt);
+                let outcome = self
+                    .perform(key, actions)
+                    .await
+                    .map_or_else(Outcome::Undone, |()| settled);
+                (status, notices, outcome)
+            }
             End::Failed(failure) => {
                 let status = object.failed(status, &failure, now);
                 let notices = notice(object.as_ref(), &status, &failure)
@@ -73,6 +85,19 @@ impl<P: Primary> Engine<P> {
         }
     }
 
+    /// Does to data services what is planned, and has them read anew.
+    async fn perform(&self, key: &ObjectKey, actions: Vec<Action>) -> Result<(), ActionError> {
+        if actions.is_empty() {
+            return Ok(());
+        }
+        let done = action::perform(actions, &self.shared.metrics).await;
+        let mut memories = self.memories();
+        let memory = memories.entry(key.clone()).or_insert_with(Memory::new);
+        memory.acted = Some(Timestamp::now());
+        self.shared.pollers.hurry(&(P::KIND, key.clone()));
+        done
+    }
+
     /// Until when no pass is made: the caches do not yet show what the last one wrote, or the object
     /// is fought over.
     fn held_until(&self, key: &ObjectKey) -> Option<Instant> {
@@ -83,6 +108,15 @@ impl<P: Primary> Engine<P> {
                 return Some(expectation.until);
             }
             memory.expectation = None;
+        }
+        if let Some(acted) = memory.acted {
+            let reader = (P::KIND, key.clone());
+            let until = acted + POLLED_WITHIN;
+            let now = Timestamp::now();
+            if now < until && !self.shared.pollers.have_asked_since(&reader, acted) {
+                return Some(super::instant(until, now));
+            }
+            memory.acted = None;
         }
         let exhausted_until = memory.budget.exhausted_until();
         if memory.budget.is_full() {
@@ -108,10 +142,7 @@ impl<P: Primary> Engine<P> {
         );
         tracing::debug!(?effects, "written");
         let mut memories = self.memories();
-        let memory = memories.entry(key.clone()).or_insert_with(|| Memory {
-            expectation: None,
-            budget: Budget::full(),
-        });
+        let memory = memories.entry(key.clone()).or_insert_with(Memory::new);
         if !effects.is_empty() {
             memory.budget.spend();
         }

@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use orlop_crds::AppService;
+use orlop_plan::Images;
 use serde_json::{Value, json};
 
 use super::*;
@@ -47,10 +48,15 @@ impl Stage {
         let metrics = Metrics::new();
         let settings = Settings {
             cluster_domain: "cluster.local".to_owned(),
-            edge_image: "edge:1".to_owned(),
+            images: Images {
+                edge: "edge:1".to_owned(),
+                ..Images::default()
+            },
         };
         let caches = Arc::new(Caches::default());
-        let shared = Shared::new(&client, &caches, settings, &metrics, "test".to_owned());
+        let queues = Arc::new(Queues::new(&metrics));
+        let name = "test".to_owned();
+        let shared = Shared::new(&client, &caches, &queues, settings, &metrics, name);
         let queue = Arc::new(Queue::new("test", &metrics));
         Self {
             engine: Engine::new(&shared, &queue),

@@ -37,7 +37,7 @@ impl Reconcile for AppPlatform {
     }
 
     /// What a service uses is part of the same application, and checked with its schema.
-    fn referenced_services(&self) -> Vec<String> {
+    fn references(&self) -> Vec<ObjectName> {
         Vec::new()
     }
 

@@ -15,7 +15,6 @@ use crate::{
     cause::{self, Cause},
     condition::{self, conditions, summary},
     difference::Writes,
-    prune,
     service::{Invalid, host},
 };
 
@@ -71,6 +70,7 @@ pub(super) fn report(
     let wake_at = edge_starts.then(|| now.checked_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX));
     Plan {
         writes: written.writes,
+        actions: Vec::new(),
         status,
         wake_at,
         notices,
@@ -110,7 +110,7 @@ fn of_service(
         .app_service_children()
         .find(|child| child.metadata.name.as_deref() == Some(name.as_str()));
     let status = child.and_then(|child| child.status.as_ref());
-    let is_pending = pending.contains(&prune::name(Kind::AppService, &name));
+    let is_pending = pending.contains(&ObjectName::new(Kind::AppService, &name));
     let (reason, message) = told(component, &name, child, is_pending);
     ComponentStatus {
         name: component.to_owned(),
@@ -172,7 +172,7 @@ fn of_edge(
     // What is about to be written is not what the Deployment's status speaks of.
     let is_pending = [Kind::ConfigMap, Kind::Deployment, Kind::Service]
         .iter()
-        .any(|kind| pending.contains(&prune::name(*kind, &name)));
+        .any(|kind| pending.contains(&ObjectName::new(*kind, &name)));
     let deployment = observed.deployment(&name);
     let status = deployment.and_then(|deployment| deployment.status.as_ref());
     let current = status.and_then(|status| status.observed_generation)
@@ -247,6 +247,7 @@ pub(super) fn invalid(
     let notices = condition::ready_changed(before.unwrap_or_default(), &status.conditions);
     Plan {
         writes: Vec::new(),
+        actions: Vec::new(),
         status,
         wake_at: None,
         notices: notices.into_iter().collect(),

@@ -56,7 +56,7 @@ pub(crate) fn validate(
     let edge = spec
         .has_routes()
         .then(|| spec.edge.clone().unwrap_or_default());
-    if edge.is_some() && settings.edge_image.is_empty() {
+    if edge.is_some() && settings.images.edge.is_empty() {
         return Err(invalid(
             "spec.services[].routes",
             "must be empty: this operator was installed without an image for the edge",
@@ -70,7 +70,7 @@ pub(crate) fn validate(
         version: object.metadata.resource_version.clone(),
         services: spec.services.clone(),
         edge,
-        edge_image: settings.edge_image.clone(),
+        edge_image: settings.images.edge.clone(),
         cluster_domain: settings.cluster_domain.clone(),
     })
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use orlop_crds::{AppService, AppServiceStatus, PruneRecord};
+use orlop_crds::{AppService, AppServiceStatus, PruneRecord, app_service::UseTarget};
 
 pub(crate) use build::{SERVICE_PORT, host};
 pub use validate::Invalid;
@@ -42,12 +42,11 @@ impl Reconcile for AppService {
         self.status.as_ref()
     }
 
-    fn referenced_services(&self) -> Vec<String> {
+    fn references(&self) -> Vec<ObjectName> {
         self.spec
             .uses
             .iter()
-            .filter_map(|used| used.service.as_ref())
-            .map(|service| service.name.clone())
+            .filter_map(|used| Some(object_name(used.target()?)))
             .collect()
     }
 
@@ -73,6 +72,16 @@ impl Reconcile for AppService {
         now: Timestamp,
     ) -> AppServiceStatus {
         status::failed(self, planned, failure, now)
+    }
+}
+
+/// What is used, as the object that it is.
+fn object_name(target: UseTarget<'_>) -> ObjectName {
+    match target {
+        UseTarget::Service(name) => ObjectName::new(Kind::AppService, name),
+        UseTarget::Database(name) => ObjectName::new(Kind::DatabaseTier, name),
+        UseTarget::Cache(name) => ObjectName::new(Kind::CacheTier, name),
+        UseTarget::Broker(name) => ObjectName::new(Kind::BrokerTier, name),
     }
 }
 
@@ -205,6 +214,6 @@ fn keep(objects: &[Object], observed: &Observed) -> BTreeSet<ObjectName> {
         .into_iter()
         .take(HISTORY_MAX)
         .filter_map(|object| object.metadata.name.as_deref())
-        .map(|name| prune::name(Kind::ControllerRevision, name));
+        .map(|name| ObjectName::new(Kind::ControllerRevision, name));
     objects.iter().map(Object::name).chain(history).collect()
 }

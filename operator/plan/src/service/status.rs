@@ -74,6 +74,7 @@ pub(super) fn report(
     let wake_at = [decision.wake_at, look_again].into_iter().flatten().min();
     Plan {
         writes: written.writes,
+        actions: Vec::new(),
         status,
         wake_at,
         notices,
@@ -234,19 +235,18 @@ impl View {
 }
 
 fn missing_use(service: &ValidatedService, observed: &Observed) -> Option<Cause> {
-    let mut used = service
-        .spec
-        .uses
-        .iter()
-        .filter_map(|used| Some((&used.name, used.service.as_ref()?)));
-    let (variable, missing) =
-        used.find(|(_, target)| !observed.app_services.contains(&target.name))?;
+    let mut used = service.spec.uses.iter().filter_map(|used| {
+        let target = super::object_name(used.target()?);
+        Some((&used.name, target))
+    });
+    let (variable, missing) = used.find(|(_, target)| !observed.existing.contains(target))?;
     Some(Cause {
         reason: Reason::DependencyMissing,
         message: format!(
-            "{}/AppService/{}: AppService '{}', which it uses as '{variable}', does not exist; {}",
+            "{}/AppService/{}: {} '{}', which it uses as '{variable}', does not exist; {}",
             service.component,
             service.name,
+            missing.kind,
             missing.name,
             Reason::DependencyMissing.fix()
         ),
@@ -312,6 +312,7 @@ pub(super) fn invalid(
     let notices = notices(object.status.as_ref(), &status);
     Plan {
         writes: Vec::new(),
+        actions: Vec::new(),
         status,
         wake_at: None,
         notices,

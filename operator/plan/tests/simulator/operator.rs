@@ -10,8 +10,8 @@ use std::{
 use jiff::Timestamp;
 use orlop_crds::{AppPlatform, AppService, app_service::UseTarget};
 use orlop_plan::{
-    Failure, Kind, Object, Observed, Plan, ProbeFailure, Reconcile, Settings, Write, is_superseded,
-    labels,
+    Failure, Kind, Object, ObjectName, Observed, Plan, ProbeFailure, Reconcile, Settings, Write,
+    is_superseded, labels,
 };
 
 use crate::{
@@ -305,17 +305,17 @@ impl Process {
                     .to_owned(),
             })
             .collect();
-        let known = self.caches.get(&Resource::Of(Kind::AppService));
-        let app_services = object
-            .referenced_services()
-            .into_iter()
-            .filter(|name| known.is_some_and(|cache| cache.objects.contains_key(name)))
-            .collect();
+        let is_known = |target: &ObjectName| {
+            let cache = self.caches.get(&Resource::Of(target.kind));
+            cache.is_some_and(|cache| cache.objects.contains_key(&target.name))
+        };
+        let existing = object.references().into_iter().filter(is_known).collect();
         Observed {
             children,
             pods,
             probe_failures,
-            app_services,
+            existing,
+            ..Observed::default()
         }
     }
 

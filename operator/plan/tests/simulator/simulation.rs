@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use orlop_plan::{Object, Settings};
+use orlop_plan::{Images, Object, Settings};
 
 use crate::{
     cluster::{Cluster, at},
@@ -57,7 +57,10 @@ impl Simulation {
             invariants: Invariants::default(),
             settings: Settings {
                 cluster_domain: "cluster.local".to_owned(),
-                edge_image: "acme/edge:1".to_owned(),
+                images: Images {
+                    edge: "acme/edge:1".to_owned(),
+                    ..Images::default()
+                },
             },
             trace: VecDeque::new(),
             trace_length: TRACE_LENGTH,

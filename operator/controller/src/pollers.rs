@@ -1,0 +1,283 @@
+//! Pollers: data services are asked in the background, so that one that hangs holds no pass.
+//!
+//! A pass says what it wants to be read and gets the last snapshot with its age. Objects that want
+//! the same share one poller; it ends when the last of them wants something else or is gone. What
+//! is kept here are measurements: losing them costs one interval.
+
+use std::{
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    fmt::Debug,
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use orlop_plan::{Answer, RabbitMqSource, ReadFailure, Snapshot, Snapshots, Sources, broker};
+use tokio::{
+    sync::Notify,
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+
+use crate::{cache::Queues, key::ObjectKey, primary::PrimaryKind};
+
+/// Something that can be read again and again.
+pub(crate) trait Poll: Clone + Debug + Eq + Hash + Send + Sync + 'static {
+    type State: Clone + Debug + PartialEq + Send + Sync + 'static;
+
+    /// Pause between two attempts.
+    const EVERY: Duration;
+    /// How long an attempt may take.
+    const DEADLINE: Duration;
+
+    fn read(&self) -> impl Future<Output = Result<Self::State, ReadFailure>> + Send;
+
+    /// What is kept of a new answer in the light of the one before, such as a history.
+    fn follow(
+        _before: Option<&Answer<Self::State>>,
+        state: Self::State,
+        _now: Timestamp,
+    ) -> Self::State {
+        state
+    }
+}
+
+/// For whom something is read.
+pub(crate) type Reader = (PrimaryKind, ObjectKey);
+
+/// All pollers.
+#[derive(Debug)]
+pub(crate) struct Pollers {
+    rabbitmq: PollersOf<RabbitMqSource>,
+}
+
+impl Pollers {
+    pub(crate) fn new(queues: &Arc<Queues>) -> Self {
+        Self {
+            rabbitmq: PollersOf::new(queues),
+        }
+    }
+
+    /// The last snapshots of what the reader wants to be read from now on.
+    pub(crate) fn snapshots(&self, reader: &Reader, sources: Sources) -> Snapshots {
+        let Sources {
+            rabbitmq,
+            valkey: _,
+            workers: _,
+        } = sources;
+        Snapshots {
+            rabbitmq: self.rabbitmq.snapshot(reader, rabbitmq),
+        }
+    }
+
+    /// The reader wants nothing any more.
+    pub(crate) fn forget(&self, reader: &Reader) {
+        self.rabbitmq.leave(reader);
+    }
+
+    /// Something was done on behalf of the reader: its sources are read at once.
+    pub(crate) fn hurry(&self, reader: &Reader) {
+        self.rabbitmq.hurry(reader);
+    }
+
+    /// Whether everything that the reader wants was asked for after this time.
+    pub(crate) fn have_asked_since(&self, reader: &Reader, time: Timestamp) -> bool {
+        self.rabbitmq.has_asked_since(reader, time)
+    }
+}
+
+impl Poll for RabbitMqSource {
+    type State = broker::Reading;
+
+    /// The scaler's interval, and that of the broker's own statistics.
+    const EVERY: Duration = Duration::from_secs(1);
+    const DEADLINE: Duration = Duration::from_secs(3);
+
+    async fn read(&self) -> Result<broker::Reading, ReadFailure> {
+        crate::rabbitmq::read(self).await
+    }
+}
+
+/// The pollers of one type of source.
+#[derive(Debug)]
+struct PollersOf<S: Poll>(Arc<Inner<S>>);
+
+#[derive(Debug)]
+struct Inner<S: Poll> {
+    queues: Arc<Queues>,
+    state: Mutex<State<S>>,
+}
+
+#[derive(Debug)]
+struct State<S: Poll> {
+    /// A reader has one source of a type: no more entries than there are objects.
+    wanted: HashMap<Reader, S>,
+    pollers: HashMap<S, Poller<S::State>>,
+}
+
+#[derive(Debug)]
+struct Poller<T> {
+    readers: BTreeSet<Reader>,
+    snapshot: Option<Snapshot<T>>,
+    /// When the last attempt that has ended was begun.
+    asked: Option<Timestamp>,
+    hurry: Arc<Notify>,
+    task: AbortHandle,
+}
+
+impl<T> Drop for Poller<T> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl<S: Poll> PollersOf<S> {
+    fn new(queues: &Arc<Queues>) -> Self {
+        let state = State {
+            wanted: HashMap::new(),
+            pollers: HashMap::new(),
+        };
+        Self(Arc::new(Inner {
+            queues: Arc::clone(queues),
+            state: Mutex::new(state),
+        }))
+    }
+
+    fn snapshot(&self, reader: &Reader, source: Option<S>) -> Option<Snapshot<S::State>> {
+        let mut state = self.0.state();
+        if state.wanted.get(reader) != source.as_ref() {
+            state.leave(reader);
+        }
+        let source = source?;
+        state.wanted.insert(reader.clone(), source.clone());
+        let poller = match state.pollers.entry(source) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let poller = self.start(entry.key().clone());
+                entry.insert(poller)
+            }
+        };
+        poller.readers.insert(reader.clone());
+        poller.snapshot.clone()
+    }
+
+    fn start(&self, source: S) -> Poller<S::State> {
+        let hurry = Arc::new(Notify::new());
+        let task = tokio::spawn(run(Arc::clone(&self.0), source, Arc::clone(&hurry)));
+        Poller {
+            readers: BTreeSet::new(),
+            snapshot: None,
+            asked: None,
+            hurry,
+            task: task.abort_handle(),
+        }
+    }
+
+    fn leave(&self, reader: &Reader) {
+        self.0.state().leave(reader);
+    }
+
+    fn hurry(&self, reader: &Reader) {
+        if let Some(poller) = self.0.state().of(reader) {
+            poller.hurry.notify_one();
+        }
+    }
+
+    fn has_asked_since(&self, reader: &Reader, time: Timestamp) -> bool {
+        let state = self.0.state();
+        state
+            .of(reader)
+            .is_none_or(|poller| poller.asked.is_some_and(|asked| asked >= time))
+    }
+}
+
+impl<S: Poll> Inner<S> {
+    fn state(&self) -> MutexGuard<'_, State<S>> {
+        // No code that holds the lock can panic half-way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what an attempt gave, and wakes the readers if it is something new.
+    fn keep(&self, source: &S, asked: Timestamp, result: Result<S::State, ReadFailure>) {
+        let mut state = self.state();
+        // Nobody wants it any more.
+        let Some(poller) = state.pollers.get_mut(source) else {
+            return;
+        };
+        let before = poller.snapshot.take();
+        let kept = before
+            .as_ref()
+            .and_then(|snapshot| snapshot.answer.as_ref());
+        let now = Timestamp::now();
+        let snapshot = match result {
+            Ok(state) => Snapshot {
+                answer: Some(Answer {
+                    at: now,
+                    value: S::follow(kept, state, now),
+                }),
+                failure: None,
+            },
+            Err(failure) => Snapshot {
+                answer: kept.cloned(),
+                failure: Some(failure),
+            },
+        };
+        let is_new = before
+            .as_ref()
+            .is_none_or(|before| differs(before, &snapshot));
+        poller.snapshot = Some(snapshot);
+        poller.asked = Some(asked);
+        if is_new {
+            for (kind, key) in &poller.readers {
+                self.queues.of(*kind).add(key.clone());
+            }
+        }
+    }
+}
+
+impl<S: Poll> State<S> {
+    fn of(&self, reader: &Reader) -> Option<&Poller<S::State>> {
+        self.pollers.get(self.wanted.get(reader)?)
+    }
+
+    fn leave(&mut self, reader: &Reader) {
+        let Some(source) = self.wanted.remove(reader) else {
+            return;
+        };
+        if let Entry::Occupied(mut entry) = self.pollers.entry(source) {
+            entry.get_mut().readers.remove(reader);
+            if entry.get().readers.is_empty() {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// Whether something other than the time of the answer is different.
+fn differs<T: PartialEq>(before: &Snapshot<T>, after: &Snapshot<T>) -> bool {
+    let (old, new) = (before.answer.as_ref(), after.answer.as_ref());
+    before.failure != after.failure || old.map(|it| &it.value) != new.map(|it| &it.value)
+}
+
+/// Reads for ever: until it is aborted.
+async fn run<S: Poll>(pollers: Arc<Inner<S>>, source: S, hurry: Arc<Notify>) {
+    loop {
+        let asked = Timestamp::now();
+        let result = match timeout(S::DEADLINE, source.read()).await {
+            Ok(result) => result,
+            Err(_) => Err(ReadFailure::Unreachable(format!(
+                "no answer within {} s",
+                S::DEADLINE.as_secs()
+            ))),
+        };
+        pollers.keep(&source, asked, result);
+        tokio::select! {
+            () = sleep(S::EVERY) => (),
+            () = hurry.notified() => (),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
