@@ -12,7 +12,17 @@ use crate::command;
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// Crates of ours, each with those that it must not reach, however indirectly.
-const BOUNDARIES: [(&str, &[&str]); 3] = [
+const BOUNDARIES: [(&str, &[&str]); 4] = [
+    (
+        "orlop-api",
+        &[
+            "kube",
+            "kube-core",
+            "k8s-openapi",
+            "orlop-crds",
+            "orlop-plan",
+        ],
+    ),
     ("orlop-crds", &["tokio", "hyper", "kube-client"]),
     (
         "orlop-plan",

@@ -1,0 +1,86 @@
+//! What the process is told: arguments, environment, the configuration file.
+
+use std::{fs, io, net::SocketAddr, path::PathBuf};
+
+use clap::Parser;
+use orlop_contract::{
+    HEALTH_PORT,
+    api::{self, ApiConfig},
+    types::{Model, Problem},
+};
+use orlop_telemetry::logs;
+use thiserror::Error;
+
+/// The API runtime: serves declared types as REST over PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Args {
+    /// The configuration, as JSON.
+    #[arg(long, default_value = api::CONFIG_PATH)]
+    pub config: PathBuf,
+    /// Where the API is served.
+    #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0], api::PORT)))]
+    pub listen: SocketAddr,
+    /// Where health, readiness and metrics are served.
+    #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0], HEALTH_PORT)))]
+    pub listen_health: SocketAddr,
+    /// Address of the database: `postgres://user:password@host:port/database`.
+    #[arg(long, env = api::DATABASE_URL, hide_env_values = true)]
+    pub database_url: String,
+    /// How a line of the log looks.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = logs::Format::Json)]
+    pub log_format: logs::Format,
+    /// What is logged: a list of directives.
+    #[arg(long, env = "LOG", default_value = "info")]
+    pub log: String,
+}
+
+/// The checked configuration; nobody looks at the declared types afterwards.
+#[derive(Debug)]
+pub struct Config {
+    pub said: ApiConfig,
+    pub model: Model,
+}
+
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("failed to read {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("failed to understand {path}")]
+    Parse {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+    #[error("the configuration is refused: {}", listed(.0))]
+    Refused(Vec<Problem>),
+}
+
+impl Config {
+    /// Reads and checks the file.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no [`ApiConfig`], or declares what does not work.
+    pub fn read(path: &PathBuf) -> Result<Self, ConfigError> {
+        let text = fs::read(path).map_err(|source| ConfigError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let said = serde_json::from_slice(&text).map_err(|source| ConfigError::Parse {
+            path: path.clone(),
+            source,
+        })?;
+        Self::check(said)
+    }
+
+    /// # Errors
+    /// When something is declared that does not work.
+    pub fn check(said: ApiConfig) -> Result<Self, ConfigError> {
+        let model = said.validate().map_err(ConfigError::Refused)?;
+        Ok(Self { said, model })
+    }
+}
+
+fn listed(problems: &[Problem]) -> String {
+    let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    told.join("; ")
+}

@@ -1,0 +1,63 @@
+//! What one key of the cache can hold and how it changes: the specification of the script, which
+//! `script.rs` holds against the script itself.
+
+use std::collections::BTreeSet;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Content {
+    Row(u8),
+    Lease(u8),
+    Intents(BTreeSet<u8>),
+}
+
+/// A key that does not exist is `None`.
+pub type Cell = Option<(u8, Content)>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    Hit(u8),
+    Granted,
+    Held(u8),
+    Written,
+}
+
+pub fn ask(cell: &mut Cell, epoch: u8, token: u8) -> Asked {
+    match cell {
+        Some((of, Content::Row(version))) if *of == epoch => Asked::Hit(*version),
+        Some((of, Content::Lease(holder))) if *of == epoch => Asked::Held(*holder),
+        Some((of, Content::Intents(_))) if *of == epoch => Asked::Written,
+        _ => {
+            *cell = Some((epoch, Content::Lease(token)));
+            Asked::Granted
+        }
+    }
+}
+
+pub fn fill(cell: &mut Cell, epoch: u8, token: u8, version: u8) -> bool {
+    let leased = *cell == Some((epoch, Content::Lease(token)));
+    if leased {
+        *cell = Some((epoch, Content::Row(version)));
+    }
+    leased
+}
+
+pub fn intend(cell: &mut Cell, epoch: u8, token: u8) {
+    match cell {
+        Some((of, Content::Intents(tokens))) if *of == epoch => {
+            tokens.insert(token);
+        }
+        _ => *cell = Some((epoch, Content::Intents(BTreeSet::from([token])))),
+    }
+}
+
+pub fn settle(cell: &mut Cell, epoch: u8, token: u8) {
+    if let Some((of, Content::Intents(tokens))) = cell
+        && *of == epoch
+    {
+        tokens.remove(&token);
+        if !tokens.is_empty() {
+            return;
+        }
+    }
+    *cell = None;
+}
