@@ -1,12 +1,14 @@
 //! The layer of Debian packages. Made once per definition and kept.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use glob::Pattern;
 use serde::{Deserialize, Serialize};
 
 use super::debian;
@@ -18,7 +20,10 @@ use crate::progress::Progress;
 /// Raised when this file makes another layer of the same definition.
 const FORMAT: u32 = 1;
 
-/// Packages are a few megabytes; a slow mirror is still done by then.
+/// Each holds its unpacked packages, up to half a gigabyte, in memory for a moment.
+const MADE_AT_ONCE: usize = 4;
+
+/// Packages are up to a hundred megabytes; a slow mirror is still done by then.
 const LIMIT: Duration = Duration::from_mins(15);
 
 /// Runs where the packages lie unpacked and their archives are still there. Keeps name and
@@ -36,25 +41,60 @@ pub(super) struct Base {
     pub(super) packages: Vec<String>,
 }
 
-/// Takes the base from `store/base` or makes it.
-pub(super) fn prepare(definition: &Definition, store: &Path, progress: Progress) -> Result<Base> {
-    let directory = store.join("base").join(key(definition)?);
-    if !directory.exists() {
-        let what = format!(
-            "{} from Debian {}",
-            definition.packages.join(", "),
-            definition.suite
-        );
-        progress.step(&format!("make a base of {what}"), || {
-            make(definition, &directory)
-        })?;
+/// Makes the bases that are not in `store/base` yet, several at a time: most of what they take is
+/// the mirror's answer.
+pub(super) fn prepare(definitions: &[Definition], store: &Path, progress: Progress) -> Result<()> {
+    let mut missing = BTreeMap::new();
+    for definition in definitions {
+        let directory = directory(definition, store)?;
+        if !directory.exists() {
+            missing.insert(directory, definition);
+        }
     }
-    load(&directory).with_context(|| {
+    let missing: Vec<_> = missing.into_iter().collect();
+    for some in missing.chunks(MADE_AT_ONCE) {
+        let what = some.iter().map(|(_, definition)| described(definition));
+        let what = what.collect::<Vec<_>>().join("; ");
+        progress.step(&format!("make the bases {what}"), || make_all(some))?;
+    }
+    Ok(())
+}
+
+/// Reads the base that [`prepare`] has left.
+pub(super) fn load(definition: &Definition, store: &Path) -> Result<Base> {
+    let directory = directory(definition, store)?;
+    read(&directory).with_context(|| {
         format!(
             "failed to read the base {}; remove it to have it made again",
             directory.display()
         )
     })
+}
+
+fn described(definition: &Definition) -> String {
+    let names = definition.packages.iter().map(|package| {
+        let name = package.split('=').next();
+        name.unwrap_or(package)
+    });
+    let names = names.collect::<Vec<_>>().join(", ");
+    format!("{names} of Debian {}", definition.suite)
+}
+
+fn make_all(some: &[(PathBuf, &Definition)]) -> Result<()> {
+    std::thread::scope(|scope| {
+        let all: Vec<_> = some
+            .iter()
+            .map(|(directory, definition)| scope.spawn(|| make(definition, directory)))
+            .collect();
+        all.into_iter().try_for_each(|one| match one.join() {
+            Ok(made) => made,
+            Err(_) => bail!("the making of a base stopped halfway"),
+        })
+    })
+}
+
+fn directory(definition: &Definition, store: &Path) -> Result<PathBuf> {
+    Ok(store.join("base").join(key(definition)?))
 }
 
 /// What a base depends on. The mirror is no part of it: all mirrors hold the same packages.
@@ -66,13 +106,15 @@ fn key(definition: &Definition) -> Result<String> {
         suite: &'a str,
         packages: &'a [String],
         keep: Vec<&'a str>,
+        leave_out: Vec<&'a str>,
     }
     let input = Input {
         format: FORMAT,
         architecture: std::env::consts::ARCH,
         suite: &definition.suite,
         packages: &definition.packages,
-        keep: definition.keep.iter().map(glob::Pattern::as_str).collect(),
+        keep: definition.keep.iter().map(Pattern::as_str).collect(),
+        leave_out: definition.leave_out.iter().map(Pattern::as_str).collect(),
     };
     let text = serde_json::to_vec(&input).context("failed to describe the base")?;
     Ok(digest(&text)["sha256:".len()..][..16].to_owned())
@@ -103,7 +145,7 @@ fn make(definition: &Definition, directory: &Path) -> Result<()> {
 
     let tar = fs::read(&root_filesystem)
         .with_context(|| format!("failed to read {}", root_filesystem.display()))?;
-    let layer = Layer::of_root_filesystem(&*tar, &definition.keep)?;
+    let layer = Layer::of_root_filesystem(&*tar, &definition.keep, &definition.leave_out)?;
     write(&unfinished.join("layer.tar"), &layer.tar)?;
     let packages = packages_in(&tar)?;
     let facts = Facts {
@@ -125,7 +167,7 @@ struct Facts {
     packages: Vec<String>,
 }
 
-fn load(directory: &Path) -> Result<Base> {
+fn read(directory: &Path) -> Result<Base> {
     let Facts { diff_id, packages } =
         serde_json::from_slice(&fs::read(directory.join("facts.json"))?)?;
     let tar = fs::read(directory.join("layer.tar"))?;

@@ -18,10 +18,14 @@ pub(super) struct Definition {
     /// Each package as apt takes it, with its version: `nginx=1.30.*`.
     pub(super) packages: Vec<String>,
     pub(super) keep: Vec<Pattern>,
+    /// What goes although `keep` names it or something above it.
+    pub(super) leave_out: Vec<Pattern>,
     pub(super) files: Vec<File>,
     pub(super) binaries: Vec<Binary>,
     pub(super) user: u32,
     pub(super) entrypoint: Vec<String>,
+    /// Variables of every process in the image, as `NAME=value`.
+    pub(super) env: Vec<String>,
     pub(super) stop_signal: String,
     pub(super) ports: Vec<u16>,
     pub(super) aliases: Vec<String>,
@@ -89,6 +93,8 @@ type Versions = BTreeMap<String, BTreeMap<String, String>>;
 struct Common {
     keep: Vec<String>,
     user: u32,
+    /// An image's own value of a name wins.
+    env: BTreeMap<String, String>,
     files: Vec<File>,
 }
 
@@ -101,10 +107,14 @@ struct Own {
     #[serde(default)]
     keep: Vec<String>,
     #[serde(default)]
+    leave_out: Vec<String>,
+    #[serde(default)]
     files: Vec<File>,
     #[serde(default)]
     binaries: Vec<Binary>,
     entrypoint: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
     stop_signal: String,
     ports: Vec<u16>,
     #[serde(default)]
@@ -123,9 +133,11 @@ fn complete(
         suite,
         packages,
         keep,
+        leave_out,
         files,
         binaries,
         entrypoint,
+        env,
         stop_signal,
         ports,
         aliases,
@@ -140,6 +152,11 @@ fn complete(
         .chain(&keep)
         .map(|text| pattern(text))
         .collect::<Result<_>>()?;
+    let leave_out = leave_out
+        .iter()
+        .map(|text| pattern(text))
+        .collect::<Result<_>>()?;
+    let env = common.env.iter().chain(&env).collect::<BTreeMap<_, _>>();
     let files = common
         .files
         .iter()
@@ -155,10 +172,15 @@ fn complete(
         suite,
         packages,
         keep,
+        leave_out,
         files,
         binaries,
         user: common.user,
         entrypoint,
+        env: env
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect(),
         stop_signal,
         ports,
         aliases,
@@ -192,7 +214,8 @@ mod tests {
     fn own(packages: &str) -> Own {
         toml::from_str(&format!(
             "description = 'A mast'\nsuite = 'oak'\npackages = [{packages}]\nkeep = ['mast/*']\n\
-             entrypoint = ['/mast']\nstop_signal = 'SIGTERM'\nports = [1]"
+             entrypoint = ['/mast']\nenv = {{ HOME = '/hold' }}\nstop_signal = 'SIGTERM'\n\
+             ports = [1]"
         ))
         .unwrap()
     }
@@ -205,6 +228,7 @@ mod tests {
         let common = Common {
             keep: vec!["tmp".into()],
             user: 7,
+            env: BTreeMap::from([("PATH".into(), "/bin".into())]),
             files: Vec::new(),
         };
         complete(
@@ -225,6 +249,7 @@ mod tests {
             ["tmp", "mast/*"]
         );
         assert_eq!(mast.user, 7);
+        assert_eq!(mast.env, ["HOME=/hold", "PATH=/bin"]);
     }
 
     #[test]
@@ -243,7 +268,14 @@ mod tests {
         let names: Vec<_> = images.iter().map(|image| image.name.as_str()).collect();
         assert_eq!(
             names,
-            ["orlop-edge", "orlop-fixture-page", "orlop-operator"]
+            [
+                "orlop-edge",
+                "orlop-fixture-page",
+                "orlop-operator",
+                "orlop-postgres",
+                "orlop-rabbitmq",
+                "orlop-valkey",
+            ]
         );
         for file in images.iter().flat_map(|image| &image.files) {
             assert!(file.from.is_file(), "{} is missing", file.from.display());

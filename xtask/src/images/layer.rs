@@ -38,12 +38,16 @@ impl Layer {
         tree.write()
     }
 
-    /// The layer of what a root filesystem's tar holds and `keep` names, with the links that
-    /// make `/bin` and its like the same directories as those below `/usr`.
-    pub(super) fn of_root_filesystem(tar: impl Read, keep: &[Pattern]) -> Result<Self> {
+    /// The layer of what a root filesystem's tar holds and `keep` names but not `leave_out`, with
+    /// the links that make `/bin` and its like the same directories as those below `/usr`.
+    pub(super) fn of_root_filesystem(
+        tar: impl Read,
+        keep: &[Pattern],
+        leave_out: &[Pattern],
+    ) -> Result<Self> {
         let mut tree = Tree::read(tar)?;
         tree.0
-            .retain(|path, _| path.ancestors().any(|place| is_kept(place, keep)));
+            .retain(|path, _| is_within(path, keep) && !is_within(path, leave_out));
         for (link, target) in [
             ("bin", "usr/bin"),
             ("sbin", "usr/sbin"),
@@ -74,13 +78,17 @@ pub(super) fn digest(bytes: &[u8]) -> String {
     format!("sha256:{:x}", Sha256::digest(bytes))
 }
 
-fn is_kept(path: &Path, keep: &[Pattern]) -> bool {
+/// Whether a pattern matches the path or a directory that it lies in.
+fn is_within(path: &Path, patterns: &[Pattern]) -> bool {
     let within_a_segment = MatchOptions {
         require_literal_separator: true,
         ..MatchOptions::new()
     };
-    keep.iter()
-        .any(|pattern| pattern.matches_path_with(path, within_a_segment))
+    path.ancestors().any(|place| {
+        patterns
+            .iter()
+            .any(|pattern| pattern.matches_path_with(place, within_a_segment))
+    })
 }
 
 #[derive(Clone, Debug)]
@@ -262,7 +270,7 @@ mod tests {
     #[test]
     fn a_base_holds_what_is_kept_without_times_owners_and_set_user_id() {
         let keep = ["usr/bin/*"].map(|text| Pattern::new(text).unwrap());
-        let layer = Layer::of_root_filesystem(&*root_filesystem(), &keep).unwrap();
+        let layer = Layer::of_root_filesystem(&*root_filesystem(), &keep, &[]).unwrap();
         assert_eq!(
             listing(&layer),
             [
@@ -282,7 +290,7 @@ mod tests {
     fn a_star_stays_within_its_segment_and_a_match_brings_what_is_below() {
         let keeps = |pattern: &str| {
             let keep = [Pattern::new(pattern).unwrap()];
-            let layer = Layer::of_root_filesystem(&*root_filesystem(), &keep).unwrap();
+            let layer = Layer::of_root_filesystem(&*root_filesystem(), &keep, &[]).unwrap();
             listing(&layer)
                 .iter()
                 .any(|line| line.ends_with("usr/share/doc/sail/README"))
@@ -294,10 +302,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_goes_although_something_above_it_is_kept() {
+        let patterns = |text| [Pattern::new(text).unwrap()];
+        let (keep, leave_out) = (patterns("usr"), patterns("usr/share/*"));
+        let layer = Layer::of_root_filesystem(&*root_filesystem(), &keep, &leave_out).unwrap();
+        let listing = listing(&layer);
+        assert!(listing.iter().any(|line| line.ends_with("usr/bin/sail")));
+        assert!(!listing.iter().any(|line| line.contains("usr/share")));
+    }
+
+    #[test]
     fn the_same_files_make_the_same_layer() {
         let keep = [Pattern::new("usr").unwrap()];
-        let once = Layer::of_root_filesystem(&*root_filesystem(), &keep).unwrap();
-        let again = Layer::of_root_filesystem(&*root_filesystem(), &keep).unwrap();
+        let once = Layer::of_root_filesystem(&*root_filesystem(), &keep, &[]).unwrap();
+        let again = Layer::of_root_filesystem(&*root_filesystem(), &keep, &[]).unwrap();
         assert_eq!(once.diff_id, again.diff_id);
     }
 }

@@ -71,10 +71,11 @@ pub(crate) fn build(root: &Path, progress: Progress) -> Result<Vec<Image>> {
         .iter()
         .flat_map(|definition| &definition.binaries);
     let programs = progress.step("build the binaries", || binaries::build(root, wanted))?;
+    base::prepare(&definitions, &store, progress)?;
     let images = definitions
         .iter()
         .map(|definition| {
-            let base = base::prepare(definition, &store, progress)?;
+            let base = base::load(definition, &store)?;
             let top = layer::Layer::of_files(definition, &programs)?;
             archive::write(definition, &base, &top, &store)
                 .with_context(|| format!("failed to make image {}", definition.name))
