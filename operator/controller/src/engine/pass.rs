@@ -19,6 +19,9 @@ use crate::{
 /// nevertheless: longer than any poll's deadline.
 const POLLED_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
+/// A Secret that was deleted is made anew within this time; each look is one request a Secret.
+const SECRETS_EVERY: SignedDuration = SignedDuration::from_secs(15);
+
 impl<P: Primary> Engine<P> {
     pub(super) async fn pass(&self, key: &ObjectKey) -> Outcome {
         let caches = &self.shared.caches;
@@ -55,6 +58,9 @@ impl<P: Primary> Engine<P> {
         let Acted { effects, end } = self.shared.actor.act(author, writes).await;
         let (status, notices, outcome) = match end {
             End::Complete => {
+                // No watch tells of Secrets.
+                let look = (!object.secrets().is_empty()).then(|| now + SECRETS_EVERY);
+                let wake_at = wake_at.into_iter().chain(look).min();
                 let settled = wake_at.map_or(Outcome::Settled, Outcome::WakeAt);
                 let outcome = self
                     .perform(key, actions)
