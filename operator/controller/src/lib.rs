@@ -27,6 +27,7 @@ mod operator;
 mod pollers;
 mod primary;
 mod queue;
+mod rabbitmq;
 mod report;
 
 pub use args::Args;

@@ -1,8 +1,8 @@
 //! BrokerTier: RabbitMQ, and what is declared on it.
 
+pub mod action;
 pub mod reading;
+mod topology;
 
+pub use action::Action;
 pub use reading::{QueueStatistics, Reading};
-
-/// The virtual host that holds everything of an application.
-pub const VHOST: &str = "orlop";

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// One answer of a RabbitMQ broker, as far as it is looked at. All of it is of one virtual host,
-/// [`VHOST`](super::VHOST), unless said otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a RabbitMQ broker answered, as far as it is looked at. Permissions, policies and queues are
+/// those of one virtual host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// Version of the server, `4.3.6`.
     pub version: String,
@@ -25,18 +25,18 @@ pub struct Reading {
 }
 
 /// A resource that has run short.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Alarm {
     Disk,
     Memory,
 }
 
 /// A user of the broker.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct User {
     /// `administrator` and the like, sorted.
     pub tags: BTreeSet<String>,
-    /// Salt and digest, as the management API gives and takes them.
+    /// As [`password_hash`](super::password_hash) gives it.
     pub password_hash: String,
 }
 
@@ -50,6 +50,7 @@ pub struct Permission {
 
 /// A policy: what holds for the queues whose names match.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Policy {
     /// Regular expression of queue names.
     pub pattern: String,
@@ -70,21 +71,19 @@ pub enum Argument {
 }
 
 /// A queue, and what is in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Queue {
     /// `quorum`, `classic`, `stream`.
     pub kind: String,
     pub durable: bool,
     /// As declared; the broker refuses to change them.
     pub arguments: BTreeMap<String, Argument>,
-    /// Name of the policy in force.
-    pub policy: Option<String>,
     pub statistics: QueueStatistics,
 }
 
-/// Counts of one queue. None is a count that the broker did not tell, which is not zero. Totals
-/// start at zero with the broker's process and only grow until its next start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Counts of one queue. None is a count that the broker did not tell, which is not zero: a total is
+/// told once it is above zero. Totals start anew with the broker's process and grow until it ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueStatistics {
     /// Messages that wait for a consumer.
     pub ready: Option<u64>,
@@ -92,7 +91,7 @@ pub struct QueueStatistics {
     pub unacknowledged: Option<u64>,
     /// Consumers that are attached.
     pub consumers: Option<u64>,
-    /// Messages that came in, ever.
+    /// Messages that clients published. What came from another queue as a dead letter is not counted.
     pub published_total: Option<u64>,
     /// Messages handed to consumers that settle them themselves, repetitions included.
     pub delivered_total: Option<u64>,
@@ -100,8 +99,8 @@ pub struct QueueStatistics {
     pub acknowledged_total: Option<u64>,
     /// Messages handed out again.
     pub redelivered_total: Option<u64>,
-    /// Messages whose time in the queue was over.
+    /// Messages whose time in the queue was over. RabbitMQ up to 4.3 counts them for a whole node only.
     pub expired_total: Option<u64>,
-    /// Messages passed on as dead letters, whatever the cause.
+    /// Messages passed on as dead letters, whatever the cause. As `expired_total`.
     pub dead_lettered_total: Option<u64>,
 }

@@ -1,0 +1,105 @@
+//! A connection to the broker's HTTP interfaces: one request after another, nothing kept.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{
+    Method, Request, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST},
+};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use orlop_plan::ReadFailure;
+use serde_json::Value;
+use tokio::{net::TcpStream, task::JoinHandle};
+
+/// A thousand queues are told in about a megabyte.
+const BODY_MAX: usize = 8 << 20;
+
+/// A whole answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+}
+
+/// Ends when dropped, with whatever is under way.
+#[derive(Debug)]
+pub(super) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    transport: JoinHandle<hyper::Result<()>>,
+    host: String,
+    authorization: Option<String>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.transport.abort();
+    }
+}
+
+impl Connection {
+    pub(super) async fn open(
+        host: &str,
+        port: u16,
+        credentials: Option<(&str, &str)>,
+    ) -> Result<Self, ReadFailure> {
+        let stream = TcpStream::connect((host, port))
+            .await
+            .map_err(|error| ReadFailure::Unreachable(format!("port {port}: {error}")))?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| broken(&error))?;
+        Ok(Self {
+            sender,
+            transport: tokio::spawn(connection),
+            host: host.to_owned(),
+            authorization: credentials.map(|(user, password)| basic(user, password)),
+        })
+    }
+
+    pub(super) async fn ask(
+        &mut self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, ReadFailure> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, &self.host)
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let request = request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| {
+                ReadFailure::Failed(format!("a request that cannot be made: {error}"))
+            })?;
+        self.sender.ready().await.map_err(|error| broken(&error))?;
+        let response = self.sender.send_request(request).await;
+        let (head, body) = response.map_err(|error| broken(&error))?.into_parts();
+        let body = Limited::new(body, BODY_MAX).collect().await;
+        let body = body.map_err(|error| {
+            ReadFailure::Failed(format!("an answer that is too long or broke off: {error}"))
+        })?;
+        Ok(Answer {
+            status: head.status,
+            body: body.to_bytes(),
+        })
+    }
+}
+
+/// RFC 7617.
+fn basic(user: &str, password: &str) -> String {
+    format!(
+        "Basic {}",
+        BASE64_STANDARD.encode(format!("{user}:{password}"))
+    )
+}
+
+fn broken(error: &hyper::Error) -> ReadFailure {
+    ReadFailure::Unreachable(error.to_string())
+}
