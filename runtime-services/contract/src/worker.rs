@@ -22,6 +22,10 @@ pub const CONCURRENCY_MAX: u16 = 1000;
 /// Quorum queues give one consumer no more than this many unsettled messages.
 pub const PREFETCH_MAX: u16 = 2000;
 
+/// Time that one attempt may take. A broker takes a message back, and the channel with it, that is
+/// not settled within 30 minutes (RabbitMQ's `consumer_timeout`), waiting for a free place included.
+pub const HANDLER_TIMEOUT_MAX: Duration = Duration::from_mins(10);
+
 /// Request header: number of this attempt, counted from 1.
 pub const ATTEMPT_REQUEST_HEADER: &str = "orlop-attempt";
 
@@ -46,8 +50,8 @@ pub struct WorkerConfig {
     pub prefetch: u16,
     pub handler: Handler,
     pub retry: Retry,
-    /// After SIGTERM, how long the jobs that were taken may need to finish. What is not done by then
-    /// goes back to the queue.
+    /// After SIGTERM the process ends within this time. What was taken is finished until shortly
+    /// before, the rest goes back to the queue.
     pub drain_millis: Millis,
 }
 
@@ -66,7 +70,8 @@ pub enum Handler {
 pub struct HttpHandler {
     /// `http://host:port/path`
     pub url: String,
-    /// Time from the request to the end of the answer, connecting included.
+    /// Time from the request to the end of the answer, connecting included: at most
+    /// [`HANDLER_TIMEOUT_MAX`].
     pub timeout_millis: Millis,
 }
 
@@ -100,6 +105,12 @@ impl From<Millis> for Duration {
     }
 }
 
+impl From<Duration> for Millis {
+    fn from(duration: Duration) -> Self {
+        Self(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
 /// What a worker has done since it started. Counters only grow while `start` stays the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -118,9 +129,7 @@ pub struct WorkerStats {
     pub busy_seconds: f64,
     /// Attempts that run now.
     pub in_flight: u64,
-    /// Messages taken from the broker and not settled yet, those in flight included.
-    pub unsettled: u64,
-    /// Why it is not connected. Absent while it is.
+    /// What is wrong between it and the broker. Absent while nothing is.
     pub last_error: Option<BrokerError>,
     /// The last attempt that failed, whatever came after it.
     pub handler_failure: Option<HandlerFailure>,
@@ -139,7 +148,7 @@ pub struct Jobs {
     pub returned: u64,
 }
 
-/// Why a worker takes no jobs.
+/// Why a worker takes no jobs, or cannot get rid of those that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BrokerError {

@@ -40,6 +40,11 @@ impl Health {
         self.ready.store(true, Ordering::Release);
     }
 
+    /// From now on `/readyz` answers 503, until it is ready again.
+    pub fn set_unready(&self) {
+        self.ready.store(false, Ordering::Release);
+    }
+
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)

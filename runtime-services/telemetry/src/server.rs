@@ -35,7 +35,7 @@ pub enum ServerError {
 /// | path | answer |
 /// |---|---|
 /// | `/healthz` | 200 while every loop beats, else 503 and the names of those that do not |
-/// | `/readyz` | 200 once ready, 503 before |
+/// | `/readyz` | 200 while ready, else 503 |
 /// | `/metrics` | the registry as OpenMetrics text |
 pub struct Server {
     listener: TcpListener,
@@ -70,6 +70,13 @@ impl Server {
             listener,
             router: router(health, registry),
         })
+    }
+
+    /// Serves these as well, beside its own.
+    #[must_use]
+    pub fn with_routes(mut self, routes: Router) -> Self {
+        self.router = self.router.merge(routes);
+        self
     }
 
     /// Where it listens: differs from what was asked for when that was port 0.
@@ -113,7 +120,7 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     if shared.health.is_ready() {
         return "ok\n".into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
@@ -146,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_ready_only_once_told() {
+    async fn it_is_ready_while_told_so() {
         let health = Health::default();
         let router = router(health.clone(), Registry::default());
         assert_eq!(
@@ -155,6 +162,23 @@ mod tests {
         );
         health.set_ready();
         assert_eq!(get(&router, "/readyz").await.0, StatusCode::OK);
+        health.set_unready();
+        assert_eq!(
+            get(&router, "/readyz").await.0,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+    }
+
+    #[tokio::test]
+    async fn it_serves_what_it_is_given_beside_its_own() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = Server::bind(address, Health::default(), Registry::default())
+            .await
+            .unwrap()
+            .with_routes(Router::new().route("/stats", axum::routing::get(|| async { "7" })));
+        let answer = get(&server.router, "/stats").await;
+        assert_eq!(answer, (StatusCode::OK, "7".to_owned()));
+        assert_eq!(get(&server.router, "/healthz").await.0, StatusCode::OK);
     }
 
     #[tokio::test(start_paused = true)]

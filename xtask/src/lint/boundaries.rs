@@ -12,7 +12,7 @@ use crate::command;
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// Crates of ours, each with those that it must not reach, however indirectly.
-const BOUNDARIES: [(&str, &[&str]); 4] = [
+const BOUNDARIES: [(&str, &[&str]); 6] = [
     (
         "orlop-api",
         &[
@@ -23,6 +23,7 @@ const BOUNDARIES: [(&str, &[&str]); 4] = [
             "orlop-plan",
         ],
     ),
+    ("orlop-contract", &["tokio", "hyper", "kube", "kube-core"]),
     ("orlop-crds", &["tokio", "hyper", "kube-client"]),
     (
         "orlop-plan",
@@ -30,6 +31,16 @@ const BOUNDARIES: [(&str, &[&str]); 4] = [
     ),
     (
         "orlop-telemetry",
+        &[
+            "kube",
+            "kube-core",
+            "k8s-openapi",
+            "orlop-crds",
+            "orlop-plan",
+        ],
+    ),
+    (
+        "orlop-worker",
         &[
             "kube",
             "kube-core",
