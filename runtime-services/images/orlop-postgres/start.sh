@@ -9,11 +9,20 @@
 # POSTGRES_INITDB_ARGS    further arguments of initdb
 # /docker-entrypoint-initdb.d/*.sql
 #                         statements for a new database, each on a line of its own
+#
+# Beyond the official image:
+#
+# ORLOP_POSTGRES_STATEMENTS  file with statements for every start, each on a line of its own
 set -eu
 umask 077
 
 export PGDATA="${PGDATA:-/var/lib/postgresql/data/pgdata}"
 new=$PGDATA.new
+
+# Runs the statements of a file without opening a port.
+run() {
+    postgres --single -D "$1" -c exit_on_error=on postgres < "$2" > /dev/null
+}
 
 make() {
     rm -rf "$new"
@@ -23,7 +32,7 @@ make() {
         --pwfile="$POSTGRES_PASSWORD_FILE" --auth=scram-sha-256 ${POSTGRES_INITDB_ARGS:-}
     for statements in /docker-entrypoint-initdb.d/*.sql; do
         [ -e "$statements" ] || continue
-        postgres --single -D "$new" -c exit_on_error=on postgres < "$statements" > /dev/null
+        run "$new" "$statements"
     done
     # An empty directory may be there; one that holds anything is nobody's to remove.
     [ ! -d "$PGDATA" ] || rmdir "$PGDATA"
@@ -31,7 +40,12 @@ make() {
 }
 
 [ "${1:-}" != postgres ] || shift
+# A pod that was deleted by force may still write to the volume: its processes hold this lock until
+# the last of them has ended, as these will.
+exec 9> "$PGDATA.lock"
+flock --wait 60 9 || { echo "failed to lock $PGDATA: another server works on it" >&2; exit 1; }
 [ -s "$PGDATA/PG_VERSION" ] || make
 # Giving the volume to a group opens the directory to it, which PostgreSQL refuses to work in.
 chmod 0700 "$PGDATA"
+[ -z "${ORLOP_POSTGRES_STATEMENTS:-}" ] || run "$PGDATA" "$ORLOP_POSTGRES_STATEMENTS"
 exec postgres "$@"

@@ -270,6 +270,7 @@ mod tests {
             names,
             [
                 "orlop-edge",
+                "orlop-fixture-mailer",
                 "orlop-fixture-page",
                 "orlop-operator",
                 "orlop-postgres",
