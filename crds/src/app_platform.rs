@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    PruneRecord, Reason,
-    pod::{Resources, ServiceTemplate},
+    Api, BrokerTierSpec, CacheTierSpec, DatabaseTierSpec, PruneRecord, Reason, WorkerPoolSpec,
+    pod::{ContainerOptions, Resources, ServiceTemplate},
     rules,
 };
 
@@ -34,20 +34,40 @@ use crate::{
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    {
-        "rule": "!has(self.services) || self.services.all(s, !has(s.uses) || s.uses.all(u, u.name != s.name && self.services.exists(t, t.name == u.name)))",
-        "fieldPath": ".services",
-        "message": "`uses[].name` must be the name of another service of this application"
-    },
-    // One level of nesting less than comparing each route with each: the API server bounds the cost.
-    {
-        "rule": "!has(self.services) || self.services.all(s, !has(s.routes) || s.routes.all(r, self.services.exists_one(t, has(t.routes) && t.routes.exists(q, q.path == r.path))))",
-        "fieldPath": ".services",
-        "message": "`routes[].path` must be unique within the application"
-    }
-]))]
+#[schemars(extend("x-kubernetes-validations" = rules::application()))]
 pub struct AppPlatformSpec {
+    /// Databases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub databases: Vec<DatabaseComponent>,
+
+    /// Caches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub caches: Vec<CacheComponent>,
+
+    /// Message brokers with their queues.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub brokers: Vec<BrokerComponent>,
+
+    /// APIs on declared types, which need no image of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub apis: Vec<ApiComponent>,
+
     /// Services, each with an image of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -56,7 +76,15 @@ pub struct AppPlatformSpec {
     )]
     pub services: Vec<ServiceComponent>,
 
-    /// The proxy through which requests from outside reach the services that have `routes`.
+    /// Workers on queues.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 24),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub workers: Vec<WorkerComponent>,
+
+    /// The proxy through which requests from outside reach what has `routes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edge: Option<Edge>,
 }
@@ -65,10 +93,106 @@ impl AppPlatformSpec {
     /// Whether anything is to be reached from outside.
     #[must_use]
     pub fn has_routes(&self) -> bool {
-        self.services
-            .iter()
-            .any(|service| !service.routes.is_empty())
+        let of_services = self.services.iter().flat_map(|service| &service.routes);
+        let of_apis = self.apis.iter().flat_map(|api| &api.routes);
+        of_services.chain(of_apis).next().is_some()
     }
+}
+
+/// One database of the application.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseComponent {
+    /// Unique in the application. The DatabaseTier is called `<application>-<name>`.
+    #[schemars(
+        length(min = 1, max = 20),
+        regex(pattern = rules::LABEL),
+        extend("x-kubernetes-validations" = rules::not_the_edge())
+    )]
+    pub name: String,
+
+    #[serde(flatten)]
+    pub spec: DatabaseTierSpec,
+}
+
+/// One cache of the application.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CacheComponent {
+    /// Unique in the application. The CacheTier is called `<application>-<name>`.
+    #[schemars(
+        length(min = 1, max = 20),
+        regex(pattern = rules::LABEL),
+        extend("x-kubernetes-validations" = rules::not_the_edge())
+    )]
+    pub name: String,
+
+    #[serde(flatten)]
+    pub spec: CacheTierSpec,
+}
+
+/// One broker of the application.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BrokerComponent {
+    /// Unique in the application. The BrokerTier is called `<application>-<name>`.
+    #[schemars(
+        length(min = 1, max = 20),
+        regex(pattern = rules::LABEL),
+        extend("x-kubernetes-validations" = rules::not_the_edge())
+    )]
+    pub name: String,
+
+    #[serde(flatten)]
+    pub spec: BrokerTierSpec,
+}
+
+/// One pool of workers of the application. Its broker and its handler's service are components.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerComponent {
+    /// Unique in the application. The WorkerPool is called `<application>-<name>`.
+    #[schemars(
+        length(min = 1, max = 20),
+        regex(pattern = rules::LABEL),
+        extend("x-kubernetes-validations" = rules::not_the_edge())
+    )]
+    pub name: String,
+
+    #[serde(flatten)]
+    pub spec: WorkerPoolSpec,
+}
+
+/// One API of the application. Its database, its cache and the brokers of its events are
+/// components.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiComponent {
+    /// Unique in the application. The AppService is called `<application>-<name>`.
+    #[schemars(
+        length(min = 1, max = 20),
+        regex(pattern = rules::LABEL),
+        extend("x-kubernetes-validations" = rules::not_the_edge())
+    )]
+    pub name: String,
+
+    #[serde(flatten)]
+    pub api: Api,
+
+    #[serde(flatten)]
+    pub template: ServiceTemplate,
+
+    /// Paths of the edge that lead to this API. The longest matching path wins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend(
+            "x-kubernetes-list-type" = "map",
+            "x-kubernetes-list-map-keys" = ["name"],
+            "x-kubernetes-validations" = rules::unique_paths()
+        )
+    )]
+    pub routes: Vec<Route>,
 }
 
 /// One service of the application.
@@ -79,18 +203,29 @@ pub struct ServiceComponent {
     #[schemars(
         length(min = 1, max = 20),
         regex(pattern = rules::LABEL),
-        extend("x-kubernetes-validations" = [{
-            "rule": "self != 'edge'",
-            "message": "must not be 'edge': the edge of the application has this name"
-        }])
+        extend("x-kubernetes-validations" = rules::not_the_edge())
     )]
     pub name: String,
+
+    /// Container image to run.
+    #[schemars(length(min = 1, max = 512), regex(pattern = rules::IMAGE))]
+    pub image: String,
+
+    /// Port on which the container answers HTTP.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+
+    #[serde(flatten)]
+    pub container: ContainerOptions,
 
     #[serde(flatten)]
     pub template: ServiceTemplate,
 
-    /// Other services of this application whose address is put into the environment, as
-    /// `<NAME>_URL`, `<NAME>_HOST` and `<NAME>_PORT`.
+    /// Other components that the service works with. The address of a service or an API is put
+    /// into the environment as `<NAME>_URL`, `<NAME>_HOST` and `<NAME>_PORT`. The binding of a
+    /// database, a cache or a broker is mounted as files in `$SERVICE_BINDING_ROOT/<name>`, and its
+    /// address put into the environment as `<NAME>_URL`, and as `DATABASE_URL`, `REDIS_URL` or
+    /// `AMQP_URL` where one of its sort is used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 24),
@@ -105,16 +240,13 @@ pub struct ServiceComponent {
         extend(
             "x-kubernetes-list-type" = "map",
             "x-kubernetes-list-map-keys" = ["name"],
-            "x-kubernetes-validations" = [{
-                "rule": "self.all(r, self.exists_one(q, q.path == r.path))",
-                "message": "`path` must be unique within the service"
-            }]
+            "x-kubernetes-validations" = rules::unique_paths()
         )
     )]
     pub routes: Vec<Route>,
 }
 
-/// A component whose address is wanted.
+/// A component that is worked with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentUse {

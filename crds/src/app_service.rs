@@ -5,7 +5,13 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{PruneRecord, pod::ServiceTemplate, rules};
+use crate::{
+    PruneRecord,
+    api::Api,
+    cache_tier::CacheClass,
+    pod::{ContainerOptions, ServiceTemplate},
+    rules,
+};
 
 /// What is declared of a service.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,7 +24,7 @@ use crate::{PruneRecord, pod::ServiceTemplate, rules};
     status = "AppServiceStatus",
     category = "orlop",
     derive = "PartialEq",
-    doc = "One service: a container image behind a stable address, released revision by revision.",
+    doc = "One service behind a stable address, released revision by revision: a container image, or the API that Orlop ships.",
     scale(
         spec_replicas_path = ".spec.replicas",
         status_replicas_path = ".status.replicas",
@@ -35,7 +41,50 @@ use crate::{PruneRecord, pod::ServiceTemplate, rules};
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "has(self.image) != has(self.api)",
+        "message": "exactly one of `image`, `api` must be set"
+    },
+    {
+        "rule": "has(self.image) == has(self.port)",
+        "message": "`port` must be set with `image`, and only with it"
+    },
+    {
+        "rule": "!has(self.api) || !(has(self.command) || has(self.args) || has(self.probes) || has(self.uses))",
+        "message": "`command`, `args`, `probes` and `uses` must not be set with `api`"
+    },
+    {
+        "rule": "has(self.api) || !has(self.classes)",
+        "message": "`classes` must not be set without `api`"
+    }
+]))]
 pub struct AppServiceSpec {
+    /// Container image to run. Exactly one of `image`, `api` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = rules::IMAGE))]
+    pub image: Option<String>,
+
+    /// Port on which the container answers HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+
+    #[serde(flatten)]
+    pub container: ContainerOptions,
+
+    /// The API that Orlop ships, with declared types.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<Api>,
+
+    /// Sorts of keys in the API's cache. Those of the cache itself, within an application.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub classes: Vec<CacheClass>,
+
     #[serde(flatten)]
     pub template: ServiceTemplate,
 

@@ -30,6 +30,11 @@ impl Duration {
     }
 
     #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self { millis }
+    }
+
+    #[must_use]
     pub const fn as_millis(self) -> u64 {
         self.millis
     }

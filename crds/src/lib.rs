@@ -7,6 +7,7 @@
 //!
 //! This crate knows no client, no clock and no cluster.
 
+pub mod api;
 pub mod app_platform;
 pub mod app_service;
 pub mod broker_tier;
@@ -24,6 +25,7 @@ pub mod schema;
 pub mod tier;
 pub mod worker_pool;
 
+pub use api::Api;
 pub use app_platform::{AppPlatform, AppPlatformSpec, AppPlatformStatus};
 pub use app_service::{AppService, AppServiceSpec, AppServiceStatus};
 pub use broker_tier::{BrokerTier, BrokerTierSpec, BrokerTierStatus};

@@ -7,28 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Duration, Quantity, rules};
 
-/// One service: a container image that answers HTTP on one port.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// What is alike in a service of its own image and in the shipped API.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceTemplate {
-    /// Container image to run.
-    #[schemars(length(min = 1, max = 512), regex(pattern = rules::IMAGE))]
-    pub image: String,
-
-    /// Port on which the container answers HTTP.
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: i32,
-
-    /// Replaces the image's entry point.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(max = 4096)))]
-    pub command: Vec<String>,
-
-    /// Replaces the image's arguments.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(max = 4096)))]
-    pub args: Vec<String>,
-
     /// Environment variables. They win over what `envFrom` and `uses` set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -45,11 +27,6 @@ pub struct ServiceTemplate {
     /// What each replica asks for and may use at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-
-    /// When a replica has started, is ready for requests, and is alive. Without `readiness`, a
-    /// replica is ready once `port` accepts connections.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probes: Option<Probes>,
 
     /// How many replicas run. Default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,6 +45,26 @@ pub struct ServiceTemplate {
     /// How a new revision takes over from the one that is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Release>,
+}
+
+/// What may be said of a container besides its image.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerOptions {
+    /// Replaces the image's entry point.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 4096)))]
+    pub command: Vec<String>,
+
+    /// Replaces the image's arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 4096)))]
+    pub args: Vec<String>,
+
+    /// When a replica has started, is ready for requests, and is alive. Without `readiness`, a
+    /// replica is ready once `port` accepts connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<Probes>,
 }
 
 impl ServiceTemplate {

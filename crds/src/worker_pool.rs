@@ -81,7 +81,7 @@ pub struct WorkerPoolSpec {
     /// How long a worker that is stopped may go on with the jobs that it has; the others go back
     /// into the queue. Default: the handler's `timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = rules::duration_between("1s", "15m")))]
+    #[schemars(extend("x-kubernetes-validations" = rules::duration_between("1s", "10m")))]
     pub drain: Option<Duration>,
 
     /// Another image than the `orlop-worker` that Orlop ships.
@@ -165,9 +165,10 @@ pub struct HttpHandler {
     /// Absolute path.
     #[schemars(length(min = 1, max = 256), regex(pattern = rules::URL_PATH))]
     pub path: String,
-    /// Time for an answer. Default 30s. At most 15m: RabbitMQ takes a job back after 30 minutes.
+    /// Time for an answer. Default 30s. At most 10m: RabbitMQ takes a job back that is not done in 30,
+    /// and it may have waited for a place before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = rules::duration_between("100ms", "15m")))]
+    #[schemars(extend("x-kubernetes-validations" = rules::duration_between("100ms", "10m")))]
     pub timeout: Option<Duration>,
 }
 
@@ -201,7 +202,7 @@ pub struct Scale {
     pub drain_within: Option<Duration>,
     /// How long one job takes, until it has been measured. Default 1s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = rules::duration_between("1ms", "15m")))]
+    #[schemars(extend("x-kubernetes-validations" = rules::duration_between("1ms", "10m")))]
     pub expected_service_time: Option<Duration>,
 }
 
@@ -281,9 +282,18 @@ pub struct ScalingDecision {
     /// Jobs that workers had taken and not finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unacknowledged: Option<i64>,
+    /// Jobs among them that no worker was doing yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<i64>,
     /// Jobs that arrived each second, as a decimal number: `12.5`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arrivals_per_second: Option<String>,
+    /// Part of the workers' time that the arrivals were to fill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utilisation_percent: Option<i32>,
+    /// Time in which the backlog was to be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_within: Option<Duration>,
     /// How long a job took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_time: Option<Duration>,

@@ -47,6 +47,8 @@ pub struct List {
     pub max_items: Option<u64>,
     /// Fields that together name an entry; empty where entries need no name.
     pub keys: Vec<String>,
+    /// Whether no entry may stand there twice.
+    pub is_set: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -163,9 +165,13 @@ impl List {
         let Some(JSONSchemaPropsOrArray::Schema(items)) = &props.items else {
             return Err(Unsupported::new(field, "a list of several types"));
         };
-        let keys = match props.x_kubernetes_list_type.as_deref() {
-            None | Some("atomic") => Vec::new(),
-            Some("map") => props.x_kubernetes_list_map_keys.clone().unwrap_or_default(),
+        let (keys, is_set) = match props.x_kubernetes_list_type.as_deref() {
+            None | Some("atomic") => (Vec::new(), false),
+            Some("set") => (Vec::new(), true),
+            Some("map") => (
+                props.x_kubernetes_list_map_keys.clone().unwrap_or_default(),
+                false,
+            ),
             Some(other) => return Err(Unsupported::new(field, format!("the list type {other}"))),
         };
         Ok(Self {
@@ -173,6 +179,7 @@ impl List {
             min_items: count(props.min_items),
             max_items: count(props.max_items),
             keys,
+            is_set,
         })
     }
 }

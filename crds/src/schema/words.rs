@@ -1,5 +1,6 @@
 //! How a violation is told: what is allowed first, then what was found.
 
+use orlop_contract::types;
 use serde_json::Value;
 
 use super::tree::Shape;
@@ -110,6 +111,16 @@ pub fn meaning(pattern: &str) -> Option<&'static str> {
         rules::IMAGE => "an image reference such as registry.example/shop/web:1.4, without spaces",
         rules::URL_PATH => {
             "a path that starts with '/', of letters, digits and the characters - . _ ~ /"
+        }
+        rules::BASE_PATH => {
+            "a path of one or more parts, each '/' with lowercase letters, digits or dashes after it"
+        }
+        rules::KEY_PREFIX => "letters, digits and the characters - _ . : /",
+        types::TYPE_NAME => "letters and digits, starting with an uppercase letter",
+        types::NAME => "letters and digits, starting with a lowercase letter",
+        types::COLUMN_NAME => "lowercase letters, digits and underscores, starting with a letter",
+        types::ENUM_VALUE => {
+            "letters, digits, dots, underscores and dashes, starting with a letter or digit"
         }
         rules::QUALIFIED_NAME => {
             "a label key: up to 63 letters, digits, '-', '_' and '.', with an optional DNS name and '/' before it"

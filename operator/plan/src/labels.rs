@@ -22,5 +22,7 @@ pub const REVISION: &str = "orlop.dev/revision";
 pub const INTENT: &str = "orlop.dev/intent";
 /// Annotation: resource version of the owner from which the object was written last.
 pub const OWNER_VERSION: &str = "orlop.dev/owner-version";
+/// Annotation on an API's pods: its configuration, which is mounted from here.
+pub const API_CONFIG: &str = "orlop.dev/api-config";
 /// Annotation on the edge's pods: fingerprint of its configuration.
 pub const CONFIG: &str = "orlop.dev/config";

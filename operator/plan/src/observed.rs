@@ -6,7 +6,6 @@ use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
     core::v1::{Pod, Secret, Service},
 };
-use orlop_crds::AppService;
 
 use crate::{Entropy, Kind, Object, ObjectName, Snapshots};
 
@@ -66,13 +65,6 @@ impl Observed {
     pub(crate) fn controller_revisions(&self) -> impl Iterator<Item = &ControllerRevision> {
         self.children.iter().filter_map(|object| match object {
             Object::ControllerRevision(revision) => Some(revision.as_ref()),
-            _ => None,
-        })
-    }
-
-    pub(crate) fn app_service_children(&self) -> impl Iterator<Item = &AppService> {
-        self.children.iter().filter_map(|object| match object {
-            Object::AppService(service) => Some(service.as_ref()),
             _ => None,
         })
     }

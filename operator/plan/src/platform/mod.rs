@@ -1,6 +1,7 @@
-//! AppPlatform: one AppService per declared service, and the edge in front of those with routes.
+//! AppPlatform: one object per declared component, and the edge in front of those with routes.
 
 mod children;
+mod component;
 mod edge;
 mod nginx;
 mod status;
@@ -26,6 +27,10 @@ impl Reconcile for AppPlatform {
     const FIELD_MANAGER: &'static str = "orlop-appplatform";
     const CHILDREN: &'static [Kind] = &[
         Kind::AppService,
+        Kind::BrokerTier,
+        Kind::CacheTier,
+        Kind::DatabaseTier,
+        Kind::WorkerPool,
         Kind::ConfigMap,
         Kind::Deployment,
         Kind::Service,
@@ -36,7 +41,7 @@ impl Reconcile for AppPlatform {
         self.status.as_ref()
     }
 
-    /// What a service uses is part of the same application, and checked with its schema.
+    /// What a component uses is part of the same application, and checked with its schema.
     fn references(&self) -> Vec<ObjectName> {
         Vec::new()
     }
@@ -72,11 +77,8 @@ fn plan(
     observed: &Observed,
     now: Timestamp,
 ) -> Plan<AppPlatformStatus> {
-    // Services before the edge that refers to them.
-    let mut objects: Vec<Object> = children::services(platform)
-        .into_iter()
-        .map(Object::from)
-        .collect();
+    // Components before the edge that refers to them.
+    let mut objects = children::objects(platform);
     objects.extend(edge::objects(platform));
     let keep: BTreeSet<ObjectName> = objects.iter().map(Object::name).collect();
     let recorded_pruning = recorded

@@ -12,7 +12,7 @@
 
 use std::fmt::Write as _;
 
-use orlop_crds::app_platform::ServiceComponent;
+use orlop_crds::app_platform::Route;
 
 use super::validate::ValidatedPlatform;
 use crate::service::{SERVICE_PORT, host};
@@ -25,16 +25,15 @@ pub(super) const HEALTH_PORT: i32 = 8081;
 const TRIES: usize = 3;
 
 pub(super) fn config(platform: &ValidatedPlatform) -> String {
-    let routed: Vec<_> = platform
-        .services
-        .iter()
-        .filter(|service| !service.routes.is_empty())
-        .collect();
+    let routed = platform.routed();
     let upstreams: String = routed
         .iter()
-        .map(|service| upstream(platform, service))
+        .map(|(name, _)| upstream(platform, name))
         .collect();
-    let locations: String = routed.iter().map(|service| locations(service)).collect();
+    let locations: String = routed
+        .iter()
+        .map(|(name, routes)| locations(name, routes))
+        .collect();
     let fallback = if has_root(&routed) {
         ""
     } else {
@@ -46,15 +45,14 @@ pub(super) fn config(platform: &ValidatedPlatform) -> String {
     )
 }
 
-fn has_root(routed: &[&ServiceComponent]) -> bool {
+fn has_root(routed: &[(&str, &[Route])]) -> bool {
     routed
         .iter()
-        .flat_map(|service| &service.routes)
+        .flat_map(|(_, routes)| *routes)
         .any(|route| route.path == "/")
 }
 
-fn upstream(platform: &ValidatedPlatform, service: &ServiceComponent) -> String {
-    let name = &service.name;
+fn upstream(platform: &ValidatedPlatform, name: &str) -> String {
     let object = platform.object_name(name);
     let host = host(&object, &platform.namespace, &platform.cluster_domain);
     let server = format!("        server {host}:{SERVICE_PORT} resolve max_fails=0;\n");
@@ -65,10 +63,9 @@ fn upstream(platform: &ValidatedPlatform, service: &ServiceComponent) -> String 
 }
 
 /// A path matches itself and everything below it; nginx takes the longest.
-fn locations(service: &ServiceComponent) -> String {
+fn locations(name: &str, routes: &[Route]) -> String {
     let mut text = String::new();
-    for route in &service.routes {
-        let name = &service.name;
+    for route in routes {
         let body = format!(
             "{{\n            set $orlop_route {name}/{};\n            proxy_pass http://{name};\n        }}\n",
             route.name

@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use orlop_crds::{
-    AppPlatform, AppPlatformStatus, AppService, ConditionType, PruneRecord, Reason,
-    app_platform::ComponentStatus,
+    AppPlatform, AppPlatformStatus, PruneRecord, Reason, app_platform::ComponentStatus,
 };
 
-use super::{EDGE, edge, validate::ValidatedPlatform};
+use super::{EDGE, component, edge, validate::ValidatedPlatform};
 use crate::{
     Failure, Kind, ObjectName, Observed, Plan, Write,
     cause::{self, Cause},
@@ -31,9 +30,13 @@ pub(super) fn report(
 ) -> Plan<AppPlatformStatus> {
     let pending: BTreeSet<ObjectName> = written.writes.iter().map(Write::target).collect();
     let mut components: Vec<_> = platform
-        .services
-        .iter()
-        .map(|service| of_service(platform, &service.name, observed, &pending))
+        .components()
+        .into_iter()
+        .map(|(component, kind)| {
+            let name = ObjectName::new(kind, &platform.object_name(component));
+            let child = observed.get(kind, &name.name);
+            component::status(component, kind, &name.name, child, pending.contains(&name))
+        })
         .collect();
     components.extend(
         platform
@@ -97,68 +100,6 @@ fn worst(components: &[ComponentStatus]) -> (Reason, String) {
         more => format!(" (+{more} more)"),
     };
     (first.reason, format!("{message}{more}"))
-}
-
-fn of_service(
-    platform: &ValidatedPlatform,
-    component: &str,
-    observed: &Observed,
-    pending: &BTreeSet<ObjectName>,
-) -> ComponentStatus {
-    let name = platform.object_name(component);
-    let child = observed
-        .app_service_children()
-        .find(|child| child.metadata.name.as_deref() == Some(name.as_str()));
-    let status = child.and_then(|child| child.status.as_ref());
-    let is_pending = pending.contains(&ObjectName::new(Kind::AppService, &name));
-    let (reason, message) = told(component, &name, child, is_pending);
-    ComponentStatus {
-        name: component.to_owned(),
-        kind: Kind::AppService.as_str().to_owned(),
-        ready: reason == Reason::Available,
-        reason,
-        message: (reason != Reason::Available).then_some(message),
-        revision: status.and_then(|status| status.active_revision.clone()),
-        replicas: status.and_then(|status| status.summary.clone()),
-        endpoint: status.and_then(|status| status.endpoint.clone()),
-    }
-}
-
-/// The child's own words, once they speak of its present spec.
-fn told(
-    component: &str,
-    name: &str,
-    child: Option<&AppService>,
-    is_pending: bool,
-) -> (Reason, String) {
-    let progressing = |words: &str| {
-        (
-            Reason::Progressing,
-            format!("{component}/AppService/{name}: {words}"),
-        )
-    };
-    let Some(child) = child else {
-        return progressing("is being created");
-    };
-    if is_pending {
-        return progressing("its new spec is being applied");
-    }
-    let Some(status) = &child.status else {
-        return progressing("is being started");
-    };
-    if status.observed_generation != child.metadata.generation {
-        return progressing("its new spec is being looked at");
-    }
-    let ready = condition::find(&status.conditions, ConditionType::Ready);
-    let reason = ready.and_then(|ready| {
-        Reason::ALL
-            .into_iter()
-            .find(|reason| reason.as_str() == ready.reason)
-    });
-    match (ready, reason) {
-        (Some(ready), Some(reason)) => (reason, ready.message.clone()),
-        _ => progressing("has not said yet how it is"),
-    }
 }
 
 fn of_edge(

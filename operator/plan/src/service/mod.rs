@@ -1,5 +1,7 @@
 //! AppService: one Deployment a revision, and a Service that selects exactly one of them.
 
+mod api;
+mod bindings;
 mod build;
 mod pod;
 mod release;
@@ -10,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use orlop_crds::{AppService, AppServiceStatus, PruneRecord, app_service::UseTarget};
+use orlop_crds::{AppService, AppServiceStatus, PruneRecord, app_service::Use};
 
 pub(crate) use build::{SERVICE_PORT, host};
 pub use validate::Invalid;
@@ -43,11 +45,9 @@ impl Reconcile for AppService {
     }
 
     fn references(&self) -> Vec<ObjectName> {
-        self.spec
-            .uses
-            .iter()
-            .filter_map(|used| Some(object_name(used.target()?)))
-            .collect()
+        let used = self.spec.uses.iter().filter_map(Use::target);
+        let of_api = self.spec.api.iter().flat_map(bindings::targets_of_api);
+        used.chain(of_api).map(bindings::object_name).collect()
     }
 
     fn plan(
@@ -72,16 +72,6 @@ impl Reconcile for AppService {
         now: Timestamp,
     ) -> AppServiceStatus {
         status::failed(self, planned, failure, now)
-    }
-}
-
-/// What is used, as the object that it is.
-fn object_name(target: UseTarget<'_>) -> ObjectName {
-    match target {
-        UseTarget::Service(name) => ObjectName::new(Kind::AppService, name),
-        UseTarget::Database(name) => ObjectName::new(Kind::DatabaseTier, name),
-        UseTarget::Cache(name) => ObjectName::new(Kind::CacheTier, name),
-        UseTarget::Broker(name) => ObjectName::new(Kind::BrokerTier, name),
     }
 }
 

@@ -11,12 +11,13 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
-use orlop_crds::{
-    app_service::{Use, UseTarget},
-    pod as said,
-};
+use orlop_crds::pod as said;
 
-use super::{build, validate::ValidatedService};
+use super::{
+    api::ShippedApi,
+    bindings, build,
+    validate::{ValidatedService, Workload},
+};
 use crate::{
     labels,
     pods::{self, DRAIN_PAUSE_SECS},
@@ -27,14 +28,9 @@ const STOP_SECS: i64 = 30;
 
 pub(super) fn template(service: &ValidatedService) -> PodTemplateSpec {
     let said::ServiceTemplate {
-        image: _,
-        port: _,
-        command: _,
-        args: _,
         env: _,
         env_from: _,
         resources: _,
-        probes: _,
         replicas: _,
         release: _,
         pods,
@@ -42,13 +38,20 @@ pub(super) fn template(service: &ValidatedService) -> PodTemplateSpec {
     } = &service.spec.template;
     let mut labels = build::common_labels(service);
     labels.insert(labels::REVISION.to_owned(), service.revision.to_string());
+    let (annotation, config) = match &service.workload {
+        Workload::Container { .. } => (None, None),
+        Workload::Api(api) => (Some(api.annotation()), Some(ShippedApi::volume())),
+    };
+    let volumes = bindings::volumes(service).into_iter().chain(config);
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels),
+            annotations: annotation.map(|annotation| [annotation].into()),
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
             containers: vec![container(service)],
+            volumes: non_empty(volumes.collect()),
             enable_service_links: Some(false),
             automount_service_account_token: Some(service_account_name.is_some()),
             service_account_name: service_account_name.clone(),
@@ -65,59 +68,63 @@ pub(super) fn template(service: &ValidatedService) -> PodTemplateSpec {
 
 fn container(service: &ValidatedService) -> Container {
     let said = &service.spec.template;
-    let probes = said.probes.clone().unwrap_or_default();
-    let readiness = probes.readiness.as_ref().map_or_else(port_answers, probe);
+    let (workload, resources) = match &service.workload {
+        Workload::Container { image, port } => (
+            own_container(&service.spec.container, image, *port),
+            said.resources.clone(),
+        ),
+        Workload::Api(api) => {
+            let resources = said.resources.clone();
+            let resources = resources.unwrap_or_else(ShippedApi::default_resources);
+            (api.container(), Some(resources))
+        }
+    };
+    let mounts = workload.volume_mounts.into_iter().flatten();
     Container {
         name: service.component.clone(),
-        image: Some(said.image.clone()),
-        command: non_empty(said.command.clone()),
-        args: non_empty(said.args.clone()),
         env: non_empty(env(service)),
         env_from: non_empty(said.env_from.iter().map(env_from).collect()),
+        resources: resources.as_ref().and_then(pods::resources),
+        lifecycle: Some(pods::drain_pause()),
+        volume_mounts: non_empty(mounts.chain(bindings::mounts(service)).collect()),
+        ..workload
+    }
+}
+
+/// The container as far as its image rules it.
+fn own_container(said: &said::ContainerOptions, image: &str, port: i32) -> Container {
+    let said::ContainerOptions {
+        command,
+        args,
+        probes,
+    } = said;
+    let probes = probes.clone().unwrap_or_default();
+    let readiness = probes.readiness.as_ref().map_or_else(port_answers, probe);
+    Container {
+        image: Some(image.to_owned()),
+        command: non_empty(command.clone()),
+        args: non_empty(args.clone()),
         ports: Some(vec![ContainerPort {
             name: Some(build::port_name()),
-            container_port: said.port,
+            container_port: port,
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()
         }]),
-        resources: said.resources.as_ref().and_then(pods::resources),
         readiness_probe: Some(readiness),
         liveness_probe: probes.liveness.as_ref().map(probe),
         startup_probe: probes.startup.as_ref().map(probe),
-        lifecycle: Some(pods::drain_pause()),
         security_context: Some(pods::restricted_container()),
         ..Container::default()
     }
 }
 
-/// Addresses of what is used, then what the user says: the user's word wins.
+/// What is used, then what the user says: the user's word wins.
 fn env(service: &ValidatedService) -> Vec<EnvVar> {
     let said = &service.spec.template.env;
-    let addresses = service
-        .spec
-        .uses
-        .iter()
-        .flat_map(|used| address(service, used))
-        .filter(|address| said.iter().all(|variable| variable.name != address.name));
-    addresses.chain(said.iter().map(env_var)).collect()
-}
-
-fn address(service: &ValidatedService, used: &Use) -> Vec<EnvVar> {
-    let Some(UseTarget::Service(target)) = used.target() else {
-        return Vec::new();
-    };
-    let prefix = used.name.to_uppercase().replace('-', "_");
-    let host = build::host(target, &service.namespace, &service.cluster_domain);
-    let variable = |suffix: &str, value: String| EnvVar {
-        name: format!("{prefix}_{suffix}"),
-        value: Some(value),
-        ..EnvVar::default()
-    };
-    vec![
-        variable("URL", format!("http://{host}")),
-        variable("HOST", host),
-        variable("PORT", build::SERVICE_PORT.to_string()),
-    ]
+    let used = bindings::env(service)
+        .into_iter()
+        .filter(|used| said.iter().all(|variable| variable.name != used.name));
+    used.chain(said.iter().map(env_var)).collect()
 }
 
 fn env_var(said: &said::EnvVar) -> EnvVar {

@@ -4,11 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use orlop_crds::{
     AppService, AppServiceStatus, ConditionType, PruneRecord, Reason,
-    app_service::{EffectiveService, ReleasePhase},
+    app_service::{EffectiveService, ReleasePhase, Use},
 };
 
 use super::{
-    build,
+    bindings, build,
     release::Decision,
     validate::{Invalid, ValidatedService},
 };
@@ -235,15 +235,16 @@ impl View {
 }
 
 fn missing_use(service: &ValidatedService, observed: &Observed) -> Option<Cause> {
-    let mut used = service.spec.uses.iter().filter_map(|used| {
-        let target = super::object_name(used.target()?);
-        Some((&used.name, target))
-    });
-    let (variable, missing) = used.find(|(_, target)| !observed.existing.contains(target))?;
+    let used = service.spec.uses.iter().filter_map(Use::target);
+    let of_api = service.spec.api.iter().flat_map(bindings::targets_of_api);
+    let missing = used
+        .chain(of_api)
+        .map(bindings::object_name)
+        .find(|name| !observed.existing.contains(name))?;
     Some(Cause {
         reason: Reason::DependencyMissing,
         message: format!(
-            "{}/AppService/{}: {} '{}', which it uses as '{variable}', does not exist; {}",
+            "{}/AppService/{}: {} '{}', which it uses, does not exist; {}",
             service.component,
             service.name,
             missing.kind,

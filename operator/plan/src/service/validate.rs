@@ -4,6 +4,7 @@ use std::fmt;
 
 use orlop_crds::{AppService, AppServiceSpec};
 
+use super::api::ShippedApi;
 use crate::{Settings, labels, revision::Revision};
 
 /// A service that can be run.
@@ -19,8 +20,18 @@ pub(crate) struct ValidatedService {
     /// The application, if it belongs to one.
     pub(crate) part_of: Option<String>,
     pub(crate) revision: Revision,
+    pub(crate) workload: Workload,
     pub(crate) spec: AppServiceSpec,
     pub(crate) cluster_domain: String,
+}
+
+/// What the pods run.
+#[derive(Clone, Debug)]
+pub(crate) enum Workload {
+    /// An image of the author's.
+    Container { image: String, port: i32 },
+    /// The API that Orlop ships.
+    Api(Box<ShippedApi>),
 }
 
 /// A field whose value means nothing that can be run.
@@ -44,14 +55,8 @@ pub(crate) fn validate(
 ) -> Result<ValidatedService, Invalid> {
     let name = crate::names::service_name(object.metadata.name.as_deref())?;
     let spec = object.spec.clone();
-    if !(1..=65_535).contains(&spec.template.port) {
-        return Err(invalid("spec.port", "must be at least 1 and at most 65535"));
-    }
     if spec.template.replicas() < 0 {
         return Err(invalid("spec.replicas", "must be at least 0"));
-    }
-    if spec.template.image.trim().is_empty() {
-        return Err(invalid("spec.image", "must not be empty"));
     }
     let revision = Revision::of(&spec).map_err(|error| invalid("spec", &error.to_string()))?;
     let label = |key: &str| {
@@ -68,11 +73,13 @@ pub(crate) fn validate(
         let component = name.strip_prefix(application)?.strip_prefix('-')?;
         Some(component.to_owned())
     });
+    let component = label(labels::NAME)
+        .cloned()
+        .or(component)
+        .unwrap_or_else(|| name.clone());
     Ok(ValidatedService {
-        component: label(labels::NAME)
-            .cloned()
-            .or(component)
-            .unwrap_or_else(|| name.clone()),
+        workload: workload(&spec, &component, settings)?,
+        component,
         part_of: label(labels::PART_OF)
             .cloned()
             .or_else(|| application.map(str::to_owned)),
@@ -85,6 +92,33 @@ pub(crate) fn validate(
         revision,
         spec,
     })
+}
+
+fn workload(
+    spec: &AppServiceSpec,
+    component: &str,
+    settings: &Settings,
+) -> Result<Workload, Invalid> {
+    match (&spec.image, &spec.api) {
+        (Some(image), None) => {
+            let port = spec.port.unwrap_or_default();
+            if !(1..=65_535).contains(&port) {
+                return Err(invalid("spec.port", "must be at least 1 and at most 65535"));
+            }
+            if image.trim().is_empty() {
+                return Err(invalid("spec.image", "must not be empty"));
+            }
+            Ok(Workload::Container {
+                image: image.clone(),
+                port,
+            })
+        }
+        (None, Some(api)) => {
+            let api = ShippedApi::new(api, spec, component, settings)?;
+            Ok(Workload::Api(Box::new(api)))
+        }
+        _ => Err(invalid("spec", "must have exactly one of `image`, `api`")),
+    }
 }
 
 /// Name of the AppPlatform that owns the service.

@@ -380,12 +380,13 @@ fn is_ready_only_as_declared(done: &Done<'_>, status: &Status) -> Verdict {
                 .any(|object| match object {
                     Object::AppService(service) => {
                         service.metadata.name.as_deref() == Some(&child)
+                            && service.spec.image.as_ref() == Some(&declared.image)
                             && service.spec.template == declared.template
                     }
                     _ => false,
                 })
         }),
-        (_, Some(service)) => selected_image(done.pass, name) == Some(&service.spec.template.image),
+        (_, Some(service)) => selected_image(done.pass, name) == service.spec.image.as_ref(),
         _ => false,
     };
     if stands {

@@ -80,9 +80,9 @@ pub(crate) fn put_right(simulation: &mut Simulation) {
     let good = format!("acme/lantern:{}", 1 + simulation.dice.below(4));
     edit_platform(simulation, |spec| {
         for service in &mut spec.services {
-            let image = &service.template.image;
+            let image = &service.image;
             if crate::cluster::Image::of(image) != crate::cluster::Image::Good {
-                service.template.image.clone_from(&good);
+                service.image.clone_from(&good);
             }
         }
     });
@@ -138,7 +138,7 @@ fn edit_a_service(simulation: &mut Simulation, change: impl FnOnce(&mut ServiceC
 fn change_image(simulation: &mut Simulation) {
     let tag = *simulation.dice.pick(&TAGS);
     edit_a_service(simulation, |service| {
-        service.template.image = format!("acme/{}:{tag}", service.name);
+        service.image = format!("acme/{}:{tag}", service.name);
     });
     told(simulation, &format!("image :{tag}"));
 }

@@ -21,15 +21,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Names of types.
-const TYPE_NAME: &str = "^[A-Z][A-Za-z0-9]*$";
+pub const TYPE_NAME: &str = "^[A-Z][A-Za-z0-9]*$";
 /// Names of fields, relations, indexes, access rules and events.
-const NAME: &str = "^[a-z][A-Za-z0-9]*$";
+pub const NAME: &str = "^[a-z][A-Za-z0-9]*$";
 /// Names of columns in the database.
-const COLUMN_NAME: &str = "^[a-z][a-z0-9_]*$";
+pub const COLUMN_NAME: &str = "^[a-z][a-z0-9_]*$";
 /// Names of components and of queues.
 const LABEL: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
 /// One of an enumeration's values.
-const ENUM_VALUE: &str = "^[A-Za-z0-9][A-Za-z0-9._-]*$";
+pub const ENUM_VALUE: &str = "^[A-Za-z0-9][A-Za-z0-9._-]*$";
 
 /// A kind of thing that the API keeps: a table, and a collection under the API's base path.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
