@@ -114,11 +114,7 @@ fn set_image(simulation: &mut Simulation, image: &str) {
     simulation
         .world
         .edit(Resource::AppPlatform, PLATFORM, |body| {
-            image.clone_into(
-                &mut body.app_platform_mut().unwrap().spec.services[0]
-                    .template
-                    .image,
-            );
+            image.clone_into(&mut body.app_platform_mut().unwrap().spec.services[0].image);
         });
 }
 
