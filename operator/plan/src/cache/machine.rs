@@ -35,9 +35,9 @@ pub fn step(shape: &Shape, reading: &Reading, recorded: Option<&Formation>) -> S
         Err(cause) => return told(recorded.cloned(), cause.into()),
     };
     let Some(formation) = recorded else {
-        return match decide(&topology) {
+        return match begin(&topology) {
             Ok(formation) => told(Some(formation), Cause::Introducing.into()),
-            Err(cause) => told(None, cause.into()),
+            Err(halt) => told(None, halt),
         };
     };
     match advance(&topology, formation) {
@@ -90,11 +90,19 @@ fn act(mut actions: Vec<Action>, cause: Cause) -> Result<(), Halt> {
     Err(Halt { actions, cause })
 }
 
+/// The formation to record. Nodes that were in one cluster before find each other again first: what
+/// they say together is what was.
+fn begin(topology: &Topology<'_>) -> Result<Formation, Halt> {
+    refuse_strangers(topology)?;
+    introduce(topology, Live::is_acquainted)?;
+    Ok(decide(topology)?)
+}
+
 /// The safe order. Each stage passes only when it has nothing left to do for the nodes that answer.
 fn advance(topology: &Topology<'_>, formation: &Formation) -> Result<(), Halt> {
     refuse_strangers(topology)?;
     begin_epochs(topology, formation)?;
-    introduce(topology)?;
+    introduce(topology, |_, _| true)?;
     assign_slots(topology, formation)?;
     attach_replicas(topology)?;
     forget_the_gone(topology)?;
@@ -151,12 +159,17 @@ fn begin_epochs(topology: &Topology<'_>, formation: &Formation) -> Result<(), Ha
 
 /// All nodes that answer know where all others are. One that knows of data comes first and is
 /// introduced to the rest both ways; what gossip then does not spread is introduced as well.
-fn introduce(topology: &Topology<'_>) -> Result<(), Halt> {
+fn introduce<'a>(
+    topology: &Topology<'a>,
+    may_meet: fn(&Live<'a>, &Live<'a>) -> bool,
+) -> Result<(), Halt> {
     let live = &topology.live;
     let Some(seed) = live.iter().find(|node| !node.is_blank()).or(live.first()) else {
         return Ok(());
     };
-    let lacking = |one: &Live<'_>, other: &Live<'_>| one.name != other.name && !one.knows(other);
+    let lacking = |one: &Live<'a>, other: &Live<'a>| {
+        one.name != other.name && !one.knows(other) && may_meet(one, other)
+    };
     let with_seed = live.iter().flat_map(|node| [(seed, node), (node, seed)]);
     let mut pairs: Vec<_> = with_seed
         .filter(|(one, other)| lacking(one, other))
@@ -340,9 +353,12 @@ fn shard_stands(topology: &Topology<'_>, shard: u16) -> Result<(), Halt> {
                 })
                 .into());
         }
-        Owner::One(id) => without_primary(topology, shard, id),
+        // A node with a new volume never hears of the slots of one that is lost.
+        Owner::One(id) | Owner::Spreading(id) if topology.by_id(id).is_none() => {
+            without_primary(topology, shard, id)
+        }
         Owner::Nobody if topology.is_complete() => Cause::DataGone { shard },
-        Owner::Nobody | Owner::Spreading(_) | Owner::Disputed => Cause::Agreeing,
+        Owner::Nobody | Owner::One(_) | Owner::Spreading(_) | Owner::Disputed => Cause::Agreeing,
         Owner::Split => Cause::OddSlots { shard },
     };
     Err(cause.into())

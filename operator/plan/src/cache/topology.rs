@@ -216,7 +216,7 @@ impl Live<'_> {
     }
 
     /// Whether both have ever been in one cluster: one knows the other, or both know a third.
-    pub(super) fn is_acquainted(&self, other: &Live<'_>) -> bool {
+    pub(super) fn is_acquainted(&self, other: &Self) -> bool {
         self.view
             .members
             .iter()
