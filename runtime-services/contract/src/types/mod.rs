@@ -278,8 +278,8 @@ pub struct Event {
     /// Its name; the job carries it.
     #[schemars(length(min = 1, max = 40), regex(pattern = NAME))]
     pub name: String,
-    /// Which change.
-    pub on: EventOn,
+    /// Which change. Not called `on`, which YAML 1.1 reads as `true`.
+    pub when: EventOn,
     /// Where to.
     pub publish: Publish,
     /// Fields and relations that the job carries, as they are after the change (before it, for

@@ -101,7 +101,7 @@ pub(super) fn event(
 ) -> ModelEvent {
     let Event {
         name,
-        on,
+        when,
         publish: Publish { broker, queue },
         payload,
     } = event;
@@ -131,7 +131,7 @@ pub(super) fn event(
     );
     ModelEvent {
         name: name.clone(),
-        on: *on,
+        on: *when,
         queue: queue.clone(),
         payload: if payload.is_empty() {
             vec![System::Id.name().to_owned()]

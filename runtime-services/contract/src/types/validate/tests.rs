@@ -31,7 +31,7 @@ fn harbour() -> serde_json::Value {
             "relations": [{"name": "boat", "to": "Boat", "inverse": "voyages"}],
             "indexes": [{"name": "recent", "fields": ["boat", "createdAt"]}],
             "access": [{"name": "all", "roles": ["anonymous"], "allow": ["Read", "Write"]}],
-            "events": [{"name": "cast", "on": "Created", "publish": {"queue": "casts"}, "payload": ["id", "boat"]}],
+            "events": [{"name": "cast", "when": "Created", "publish": {"queue": "casts"}, "payload": ["id", "boat"]}],
         },
         {
             "name": "VoyageLeg",
@@ -183,8 +183,8 @@ fn a_part_with_access_rules_of_its_own_is_refused() {
 fn events_to_two_brokers_are_refused() {
     let mut declared = harbour();
     declared[1]["events"] = serde_json::json!([
-        {"name": "a", "on": "Created", "publish": {"broker": "mq", "queue": "casts"}},
-        {"name": "b", "on": "Deleted", "publish": {"broker": "bus", "queue": "casts"}},
+        {"name": "a", "when": "Created", "publish": {"broker": "mq", "queue": "casts"}},
+        {"name": "b", "when": "Deleted", "publish": {"broker": "bus", "queue": "casts"}},
     ]);
     assert_eq!(
         problems(declared),
