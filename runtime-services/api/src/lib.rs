@@ -5,3 +5,9 @@
 //! through to the client (`http`).
 
 pub mod config;
+#[cfg(test)]
+mod fixture;
+mod member;
+mod request;
+mod sql;
+mod value;
