@@ -58,6 +58,7 @@ impl Collector for Gauges {
         let objects = [
             self.counts::<orlop_crds::AppPlatform>(),
             self.counts::<orlop_crds::AppService>(),
+            self.counts::<orlop_crds::BrokerTier>(),
         ];
         let all = objects.clone().map(|(kind, all, _)| (kind, all));
         family(&mut encoder, "orlop_objects", "Objects that exist", all)?;

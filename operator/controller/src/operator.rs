@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use kube::Config;
-use orlop_crds::{AppPlatform, AppService};
+use orlop_crds::{AppPlatform, AppService, BrokerTier};
 use orlop_plan::Settings;
 use orlop_telemetry::{Health, Server, build, process};
 use prometheus_client::registry::Registry;
@@ -171,6 +171,7 @@ async fn engines(
     tokio::join!(
         engine::<AppPlatform>(shared, queues, concurrency, health, stop),
         engine::<AppService>(shared, queues, concurrency, health, stop),
+        engine::<BrokerTier>(shared, queues, concurrency, health, stop),
     );
 }
 

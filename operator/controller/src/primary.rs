@@ -4,7 +4,10 @@ use std::fmt::Debug;
 
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::Resource;
-use orlop_crds::{AppPlatform, AppPlatformStatus, AppService, AppServiceStatus, ConditionType};
+use orlop_crds::{
+    AppPlatform, AppPlatformStatus, AppService, AppServiceStatus, BrokerTier, BrokerTierStatus,
+    ConditionType,
+};
 use orlop_plan::Reconcile;
 use serde::de::DeserializeOwned;
 
@@ -15,15 +18,18 @@ use crate::cache::{Caches, Store};
 pub(crate) enum PrimaryKind {
     AppPlatform,
     AppService,
+    BrokerTier,
 }
 
 impl PrimaryKind {
-    pub(crate) const ALL: &'static [Self] = &[Self::AppPlatform, Self::AppService];
+    pub(crate) const ALL: &'static [Self] =
+        &[Self::AppPlatform, Self::AppService, Self::BrokerTier];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::AppPlatform => "AppPlatform",
             Self::AppService => "AppService",
+            Self::BrokerTier => "BrokerTier",
         }
     }
 
@@ -32,6 +38,7 @@ impl PrimaryKind {
         match self {
             Self::AppPlatform => "appplatform",
             Self::AppService => "appservice",
+            Self::BrokerTier => "brokertier",
         }
     }
 
@@ -91,6 +98,18 @@ impl Primary for AppService {
     }
 
     fn conditions(status: &AppServiceStatus) -> &[Condition] {
+        &status.conditions
+    }
+}
+
+impl Primary for BrokerTier {
+    const KIND: PrimaryKind = PrimaryKind::BrokerTier;
+
+    fn store(caches: &Caches) -> &Store<Self> {
+        &caches.broker_tiers
+    }
+
+    fn conditions(status: &BrokerTierStatus) -> &[Condition] {
         &status.conditions
     }
 }

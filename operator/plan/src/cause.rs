@@ -98,9 +98,21 @@ fn unschedulable(pod: &Pod) -> Option<Cause> {
     (status == "False" && reason == "Unschedulable").then(|| {
         // What follows tells what preemption would not change either.
         let detail = message.split(" preemption:").next().unwrap_or(message);
+        let detail = quoted(detail.trim_end_matches('.'));
+        // The scheduler says so of claims that are not bound, not found or bound elsewhere.
+        if detail.contains("PersistentVolumeClaim")
+            || detail.contains("persistentvolumeclaim")
+            || detail.contains("persistent volume")
+            || detail.contains("volume node affinity")
+        {
+            return Cause {
+                reason: Reason::VolumePending,
+                message: format!("no node has the volume: {detail}"),
+            };
+        }
         Cause {
             reason: Reason::Unschedulable,
-            message: format!("no node fits: {}", quoted(detail.trim_end_matches('.'))),
+            message: format!("no node fits: {detail}"),
         }
     })
 }
@@ -341,6 +353,25 @@ mod tests {
                 expected,
                 "{status}"
             );
+        }
+    }
+
+    #[test]
+    fn a_pod_that_waits_for_its_volume_is_told_apart_from_one_without_room() {
+        let waiting = |message: &str| {
+            pod(&json!({"conditions": [{
+                "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                "message": message,
+            }]}))
+        };
+        for message in [
+            "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.",
+            "0/3 nodes are available: 3 node(s) didn't find available persistent volumes to bind.",
+            "0/3 nodes are available: 3 node(s) had volume node affinity conflict.",
+            "persistentvolumeclaim \"data-lantern-0\" not found",
+        ] {
+            let reason = diagnosed(&waiting(message), &Observed::default());
+            assert_eq!(reason, Some(Reason::VolumePending), "{message}");
         }
     }
 

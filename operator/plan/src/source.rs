@@ -63,7 +63,9 @@ pub struct Snapshots {
 
 /// Something to be done to a data service over its own protocol.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Action {}
+pub enum Action {
+    RabbitMq(RabbitMqSource, broker::Action),
+}
 
 /// The last answer of a source, and why there was none since.
 #[derive(Clone, Debug, PartialEq)]

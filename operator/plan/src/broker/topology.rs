@@ -44,6 +44,26 @@ pub(crate) struct Difference {
     pub(crate) surplus: BTreeSet<String>,
 }
 
+impl Difference {
+    /// Whether a declared queue stands as it shall, with those that belong to it.
+    pub(crate) fn stands(&self, name: &str) -> bool {
+        let belongs = |queue: &str| {
+            queue
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let is_missing = self.actions.iter().any(|action| match action {
+            Action::DeclareQueue { name } => belongs(name),
+            Action::PutPolicy { name, .. } => name.strip_prefix(PREFIX).is_some_and(belongs),
+            Action::PutVhost
+            | Action::PutUser { .. }
+            | Action::PutPermission { .. }
+            | Action::DeletePolicy { .. } => false,
+        });
+        !is_missing && !self.taken.keys().any(|queue| belongs(queue))
+    }
+}
+
 /// Of people's policies for the same queue the higher priority would win.
 const PRIORITY: i64 = 100;
 
@@ -152,18 +172,22 @@ impl Topology {
     }
 
     fn missing_rights(&self, reading: &Reading) -> impl Iterator<Item = Action> {
-        let users = self.users.iter().filter_map(|(name, user)| {
-            (reading.users.get(name) != Some(user)).then(|| Action::PutUser {
+        let users = self
+            .users
+            .iter()
+            .filter(|(name, user)| reading.users.get(*name) != Some(*user))
+            .map(|(name, user)| Action::PutUser {
                 name: name.clone(),
                 user: user.clone(),
-            })
-        });
-        let permissions = self.permissions.iter().filter_map(|(user, permission)| {
-            (reading.permissions.get(user) != Some(permission)).then(|| Action::PutPermission {
+            });
+        let permissions = self
+            .permissions
+            .iter()
+            .filter(|(user, permission)| reading.permissions.get(*user) != Some(*permission))
+            .map(|(user, permission)| Action::PutPermission {
                 user: user.clone(),
                 permission: permission.clone(),
-            })
-        });
+            });
         users.chain(permissions)
     }
 
@@ -321,8 +345,11 @@ mod tests {
     #[test]
     fn a_broker_on_which_everything_stands_is_left_alone() {
         let (topology, mut reading) = (harbour(5), Reading::default());
+        assert!(!topology.difference(&reading).stands("letters"));
         settled(&topology, &mut reading);
-        assert_eq!(topology.difference(&reading), Difference::default());
+        let difference = topology.difference(&reading);
+        assert_eq!(difference, Difference::default());
+        assert!(difference.stands("letters"));
     }
 
     #[test]
@@ -395,6 +422,7 @@ mod tests {
         let difference = topology.difference(&reading);
         assert_eq!(difference.actions, []);
         assert_eq!(difference.taken["letters"], "a queue of type classic");
+        assert!(!difference.stands("letters"));
 
         *reading.queues.get_mut("letters").unwrap() = quorum();
         let dead = reading.queues.get_mut("letters.dead").unwrap();

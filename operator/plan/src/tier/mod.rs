@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use orlop_crds::tier::DeletionPolicy;
 
-pub(crate) use credentials::{Credential, Credentials};
+pub(crate) use credentials::{Credential, Credentials, binding};
 pub(crate) use node::{DATA_USER, DataNodes, Mounted};
 
 use crate::{
