@@ -4,6 +4,7 @@
 //! its parameters (`sql`, both pure), the database answers with JSON text (`store`), which is passed
 //! through to the client (`http`).
 
+pub mod cache;
 pub mod config;
 #[cfg(test)]
 mod fixture;

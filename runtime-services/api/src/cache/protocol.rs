@@ -10,6 +10,11 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub u64);
 
+impl Epoch {
+    /// The one of a new database, in which nothing was ever trusted.
+    pub const NEVER: Self = Self(0);
+}
+
 /// Fingerprint of which types are cached under which keys. Processes that differ in it (two
 /// revisions during a release) cannot invalidate each other's keys, so they never trust together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +42,8 @@ pub enum Inside {
 /// What is owed between the commit and the acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Debt {
+    /// Nothing: nobody has ever trusted a cache.
+    Nothing,
     /// Remove what is cached under the keys, and the intents.
     Settle(Epoch),
     /// Wait until whoever trusted the epoch has stopped to.
@@ -64,6 +71,9 @@ pub enum Outside {
 /// The writer has taken the shared lock and read the trust after it. `usable` is whether this
 /// process can speak to the cache at all.
 pub fn trust_read(trust: Trust, layout: Layout, usable: bool) -> Inside {
+    if trust.epoch == Epoch::NEVER {
+        return Inside::Commit(Debt::Nothing);
+    }
     if !trust.on {
         return Inside::Commit(Debt::Wait(Since::SeenOff(trust.epoch)));
     }

@@ -4,24 +4,24 @@
 use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Content {
+pub(crate) enum Content {
     Row(u8),
     Lease(u8),
     Intents(BTreeSet<u8>),
 }
 
 /// A key that does not exist is `None`.
-pub type Cell = Option<(u8, Content)>;
+pub(crate) type Cell = Option<(u8, Content)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub(crate) enum Asked {
     Hit(u8),
     Granted,
     Held(u8),
     Written,
 }
 
-pub fn ask(cell: &mut Cell, epoch: u8, token: u8) -> Asked {
+pub(crate) fn ask(cell: &mut Cell, epoch: u8, token: u8) -> Asked {
     match cell {
         Some((of, Content::Row(version))) if *of == epoch => Asked::Hit(*version),
         Some((of, Content::Lease(holder))) if *of == epoch => Asked::Held(*holder),
@@ -33,7 +33,7 @@ pub fn ask(cell: &mut Cell, epoch: u8, token: u8) -> Asked {
     }
 }
 
-pub fn fill(cell: &mut Cell, epoch: u8, token: u8, version: u8) -> bool {
+pub(crate) fn fill(cell: &mut Cell, epoch: u8, token: u8, version: u8) -> bool {
     let leased = *cell == Some((epoch, Content::Lease(token)));
     if leased {
         *cell = Some((epoch, Content::Row(version)));
@@ -41,7 +41,7 @@ pub fn fill(cell: &mut Cell, epoch: u8, token: u8, version: u8) -> bool {
     leased
 }
 
-pub fn intend(cell: &mut Cell, epoch: u8, token: u8) {
+pub(crate) fn intend(cell: &mut Cell, epoch: u8, token: u8) {
     match cell {
         Some((of, Content::Intents(tokens))) if *of == epoch => {
             tokens.insert(token);
@@ -50,14 +50,16 @@ pub fn intend(cell: &mut Cell, epoch: u8, token: u8) {
     }
 }
 
-pub fn settle(cell: &mut Cell, epoch: u8, token: u8) {
-    if let Some((of, Content::Intents(tokens))) = cell
-        && *of == epoch
-    {
-        tokens.remove(&token);
-        if !tokens.is_empty() {
-            return;
+pub(crate) fn settle(cell: &mut Cell, epoch: u8, token: u8) {
+    match cell {
+        // Of an older epoch, which nobody reads any more, or of a newer one, which is not ours.
+        Some((of, _)) if *of != epoch => {}
+        Some((_, Content::Intents(tokens))) => {
+            tokens.remove(&token);
+            if tokens.is_empty() {
+                *cell = None;
+            }
         }
+        _ => *cell = None,
     }
-    *cell = None;
 }
