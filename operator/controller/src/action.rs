@@ -20,7 +20,7 @@ pub(crate) enum ActionError {
 pub(crate) async fn perform(actions: Vec<Action>, _metrics: &Metrics) -> Result<(), ActionError> {
     for action in actions {
         match action {
-            Action::RabbitMq(source, action) => {
+            Action::RabbitMq { source, action } => {
                 if let Err(failure) = rabbitmq::perform(&source, &action).await {
                     return Err(ActionError::RabbitMq { action, failure });
                 }

@@ -170,7 +170,7 @@ fn same_quantity(a: &str, b: &str) -> bool {
 }
 
 /// Thousandths of the unit; none for text that is not a quantity or too large for one.
-pub(crate) fn quantity(text: &str) -> Option<u128> {
+fn quantity(text: &str) -> Option<u128> {
     let end = text
         .find(|c: char| !(c.is_ascii_digit() || c == '.'))
         .unwrap_or(text.len());

@@ -64,7 +64,10 @@ pub struct Snapshots {
 /// Something to be done to a data service over its own protocol.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    RabbitMq(RabbitMqSource, broker::Action),
+    RabbitMq {
+        source: RabbitMqSource,
+        action: broker::Action,
+    },
 }
 
 /// The last answer of a source, and why there was none since.

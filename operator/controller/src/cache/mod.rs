@@ -176,6 +176,13 @@ impl Watches {
         self.spawn(Watch::new(
             context,
             namespace,
+            All,
+            |c| &c.broker_tiers,
+            component_changed,
+        ));
+        self.spawn(Watch::new(
+            context,
+            namespace,
             Ours,
             |c| &c.config_maps,
             dependent_changed,

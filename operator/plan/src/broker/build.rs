@@ -289,6 +289,8 @@ fn env(broker: &ValidatedBroker) -> Vec<EnvVar> {
         ),
         value("RABBITMQ_MNESIA_BASE", format!("{DATA_PATH}/mnesia")),
         value("RABBITMQ_LOG_BASE", "/tmp/log".to_owned()),
+        // What an image says here would win over the configuration.
+        value("RABBITMQ_LOGS", String::new()),
         // Erlang insists on a cookie file that its group cannot read, which a volume's group can.
         value("HOME", "/tmp".to_owned()),
         // The log tells the cause; a dump would fill the volume that is full already.

@@ -110,10 +110,8 @@ fn plan(
         .as_ref()
         .map(|difference| actions(broker, observed, difference))
         .unwrap_or_default();
-    let config = access.fingerprint();
     let view = View {
         broker,
-        config: &config,
         observed,
         written: &written,
         difference: difference.as_ref(),
@@ -146,7 +144,10 @@ fn actions(
     };
     let actions = difference.actions.iter().cloned();
     actions
-        .map(|action| crate::Action::RabbitMq(source.clone(), action))
+        .map(|action| crate::Action::RabbitMq {
+            source: source.clone(),
+            action,
+        })
         .collect()
 }
 

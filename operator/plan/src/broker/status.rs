@@ -1,6 +1,6 @@
 //! What is told of a broker: conditions, the declared queues, the root cause.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Condition};
@@ -17,7 +17,7 @@ use super::{
     validate::ValidatedBroker,
 };
 use crate::{
-    Failure, Observed, Plan, ReadFailure, Snapshot, Write,
+    Failure, Kind, Object, ObjectName, Observed, Plan, ReadFailure, Snapshot, Write,
     cause::{self, Cause},
     condition::{self, conditions, summary},
     difference::Writes,
@@ -38,8 +38,6 @@ const NAMED_MAX: usize = 3;
 /// What a pass knows of a broker.
 pub(super) struct View<'a> {
     pub(super) broker: &'a ValidatedBroker,
-    /// What its pods must have been started with.
-    pub(super) config: &'a str,
     pub(super) observed: &'a Observed,
     pub(super) written: &'a Writes,
     /// None while nothing recent is known.
@@ -124,11 +122,28 @@ impl View<'_> {
                 self.broker.nodes
             ));
         }
-        let is_current = |pod: &&Pod| annotation(pod) == Some(self.config);
-        if !pods.iter().all(is_current) {
-            return starting("nodes are restarted with their new configuration");
+        if !self.is_rolled_out() {
+            return starting("nodes are replaced by newer ones");
         }
         None
+    }
+
+    /// Whether the pods that run are those that are wanted now.
+    fn is_rolled_out(&self) -> bool {
+        let name = ObjectName::new(Kind::StatefulSet, &self.broker.tier.name);
+        let Some(Object::StatefulSet(live)) = self.observed.get(name.kind, &name.name) else {
+            return false;
+        };
+        let is_pending = self
+            .written
+            .writes
+            .iter()
+            .any(|write| write.target() == name);
+        let updated = live.status.as_ref().is_some_and(|status| {
+            status.observed_generation >= live.metadata.generation
+                && status.updated_replicas.unwrap_or(0) >= self.broker.nodes
+        });
+        !is_pending && updated
     }
 
     fn silence(&self, snapshot: Option<&Snapshot<Reading>>) -> Option<Cause> {
@@ -239,11 +254,6 @@ impl View<'_> {
             .cloned()
             .collect()
     }
-}
-
-fn annotation(pod: &Pod) -> Option<&str> {
-    let annotations: &BTreeMap<String, String> = pod.metadata.annotations.as_ref()?;
-    annotations.get(labels::CONFIG).map(String::as_str)
 }
 
 fn surplus(names: &BTreeSet<String>) -> String {

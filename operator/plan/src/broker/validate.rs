@@ -10,7 +10,7 @@ use orlop_crds::{
 };
 
 use super::topology::Declared;
-use crate::{Settings, difference::quantity, service::Invalid, tier::Tier};
+use crate::{Settings, service::Invalid, tier::Tier};
 
 /// A broker that can be run.
 #[derive(Clone, Debug)]
@@ -127,8 +127,7 @@ fn memory(resources: &Resources) -> Quantity {
 }
 
 fn bytes(said: &Quantity, field: &str) -> Result<u64, Invalid> {
-    quantity(said.as_str())
-        .and_then(|thousandths| u64::try_from(thousandths / 1_000).ok())
+    said.units()
         .ok_or_else(|| invalid(field, "must be an amount of bytes"))
 }
 
