@@ -144,7 +144,8 @@ pub struct Jobs {
     pub retried: u64,
     /// Put into the dead letter queue.
     pub dead: u64,
-    /// Given back to the broker unfinished, because time to drain or a connection had ended.
+    /// Cut off unfinished and given back, because the time to drain or the connection had ended, or
+    /// because no other queue took the failed job.
     pub returned: u64,
 }
 

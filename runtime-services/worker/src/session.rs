@@ -1,9 +1,9 @@
 //! One connection to the broker: jobs are taken, worked on and settled until it ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures::{
-    StreamExt as _,
+    FutureExt as _, StreamExt as _,
     future::{BoxFuture, try_join_all},
     stream::FuturesUnordered,
 };
@@ -26,6 +26,7 @@ use crate::{
     config::Settings,
     handler::Handler,
     job::{Bench, Settled},
+    message::Message,
     publisher::Publisher,
     stats::{End, Stats},
 };
@@ -40,6 +41,9 @@ const FLUSH_COUNT: usize = 50;
 /// Time that saying goodbye to the broker may take, as a part of the drain.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// Time for the broker to fill the window before its deliveries are ended; see [`Drain`].
+const FILL: Duration = Duration::from_millis(250);
+
 pub(crate) struct Session {
     settings: Arc<Settings>,
     stats: Arc<Stats>,
@@ -49,8 +53,31 @@ pub(crate) struct Session {
     publisher: Publisher,
     bench: Arc<Bench>,
     acks: Acks,
+    /// Delivered and not started. No longer than the prefetch count, by which the broker stops.
+    backlog: VecDeque<Message>,
     jobs: FuturesUnordered<BoxFuture<'static, Result<Settled, SessionError>>>,
     flush_at: Option<Instant>,
+    drain: Option<Drain>,
+}
+
+/// The end of a session that was told to stop.
+///
+/// A quorum queue hands messages to the channel without waiting for it. Those that are on their way
+/// when the consumer is cancelled arrive for nobody, and come again as redelivered to the next
+/// worker. So nothing is acknowledged any more until the broker has delivered as much as the prefetch
+/// count allows, or has nothing to deliver: then none are on their way.
+#[derive(Clone, Copy, Debug)]
+struct Drain {
+    /// What is not finished by then goes back.
+    deadline: Instant,
+    deliveries: Deliveries,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deliveries {
+    /// To be ended at this time, or once the window is full.
+    Filling(Instant),
+    Ended,
 }
 
 /// What happened next.
@@ -60,6 +87,7 @@ pub(crate) struct Session {
 )]
 enum Next {
     Stop,
+    WindowFull,
     Deadline,
     Settled(Result<Settled, SessionError>),
     Flush,
@@ -107,8 +135,10 @@ impl Session {
             publisher,
             bench: Arc::new(bench),
             acks: Acks::default(),
+            backlog: VecDeque::new(),
             jobs: FuturesUnordered::new(),
             flush_at: None,
+            drain: None,
         })
     }
 
@@ -124,13 +154,10 @@ impl Session {
     }
 
     async fn work(&mut self, stop: &CancellationToken) -> Result<(), SessionError> {
-        let mut deadline = None;
-        let mut exhausted = false;
         loop {
-            match self.next(stop, deadline, exhausted).await {
-                Next::Stop => {
-                    deadline = Some(self.begin_drain().await?);
-                }
+            match self.next(stop).await {
+                Next::Stop => self.begin_drain(),
+                Next::WindowFull => self.end_deliveries().await?,
                 Next::Deadline | Next::Drained => return self.flush().await,
                 Next::Settled(settled) => self.settle(settled?).await?,
                 Next::Flush => self.flush().await?,
@@ -138,63 +165,96 @@ impl Session {
                 Next::Delivery(Some(delivery)) => {
                     self.take(delivery.map_err(SessionError::Lost)?);
                 }
-                Next::Delivery(None) if deadline.is_some() => exhausted = true,
                 Next::Delivery(None) => {
                     let queue = self.settings.queue.as_str().to_owned();
                     return Err(SessionError::Cancelled { queue });
                 }
             }
+            self.start_jobs();
         }
     }
 
-    async fn next(
-        &mut self,
-        stop: &CancellationToken,
-        deadline: Option<Instant>,
-        exhausted: bool,
-    ) -> Next {
-        if exhausted && self.jobs.is_empty() {
-            return Next::Drained;
-        }
-        let room = !exhausted && self.jobs.len() < self.settings.concurrency;
+    async fn next(&mut self, stop: &CancellationToken) -> Next {
         let never = Instant::now();
+        let (mut ending, mut delivering) = (None, true);
+        match self.drain.map(|drain| drain.deliveries) {
+            Some(Deliveries::Filling(until)) => ending = Some(until),
+            Some(Deliveries::Ended) if self.backlog.is_empty() && self.jobs.is_empty() => {
+                return Next::Drained;
+            }
+            Some(Deliveries::Ended) => delivering = false,
+            None => (),
+        }
+        let deadline = self.drain.map(|drain| drain.deadline);
+        let flush_at = self.flush_at.filter(|_| ending.is_none());
         tokio::select! {
             biased;
             () = stop.cancelled(), if deadline.is_none() => Next::Stop,
             () = sleep_until(deadline.unwrap_or(never)), if deadline.is_some() => Next::Deadline,
+            () = sleep_until(ending.unwrap_or(never)), if ending.is_some() => Next::WindowFull,
             Some(event) = self.publisher.event() => Next::Event(event),
-            () = sleep_until(self.flush_at.unwrap_or(never)), if self.flush_at.is_some() => {
-                Next::Flush
-            }
+            () = sleep_until(flush_at.unwrap_or(never)), if flush_at.is_some() => Next::Flush,
             Some(settled) = self.jobs.next() => Next::Settled(settled),
-            delivery = self.consumer.next(), if room => Next::Delivery(delivery),
+            delivery = self.consumer.next(), if delivering => Next::Delivery(delivery),
         }
     }
 
-    /// Takes no more from the queue; what was delivered before the broker agreed is still handed
-    /// out by the consumer, which then ends. Returns when to give the rest back.
-    async fn begin_drain(&self) -> Result<Instant, SessionError> {
-        let drain = self.settings.drain;
-        let deadline = Instant::now() + drain.saturating_sub(GOODBYE.min(drain / 2));
+    fn begin_drain(&mut self) {
         self.stats.draining();
+        let (now, drain) = (Instant::now(), self.settings.drain);
+        self.drain = Some(Drain {
+            deadline: now + drain.saturating_sub(GOODBYE.min(drain / 2)),
+            deliveries: Deliveries::Filling(now + FILL.min(drain / 4)),
+        });
+        self.look_at_window();
+    }
+
+    /// While it is waited for a full window: is it?
+    fn look_at_window(&mut self) {
+        if let Some(drain) = &mut self.drain
+            && let Deliveries::Filling(until) = &mut drain.deliveries
+            && self.acks.unsettled() >= self.settings.prefetch.into()
+        {
+            *until = Instant::now();
+        }
+    }
+
+    async fn end_deliveries(&mut self) -> Result<(), SessionError> {
         let cancelled = self
             .channel
             .basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
-        let agreed = timeout(GOODBYE, cancelled).await;
-        agreed
-            .unwrap_or_else(|_| {
-                tracing::warn!("the broker did not agree to stop delivering in time");
-                Ok(())
-            })
-            .map_err(SessionError::Lost)?;
-        Ok(deadline)
+        if let Ok(cancelled) = timeout(GOODBYE, cancelled).await {
+            cancelled.map_err(SessionError::Lost)?;
+        } else {
+            tracing::warn!("the broker did not agree to stop delivering in time");
+        }
+        // What was delivered before the broker agreed is with the consumer, and then its end.
+        while let Some(Some(delivery)) = self.consumer.next().now_or_never() {
+            self.take(delivery.map_err(SessionError::Lost)?);
+        }
+        if let Some(drain) = &mut self.drain {
+            drain.deliveries = Deliveries::Ended;
+        }
+        self.flush().await
     }
 
     fn take(&mut self, delivery: Delivery) {
+        if delivery.redelivered {
+            self.stats.redelivered();
+        }
         self.acks.deliver(delivery.delivery_tag);
-        self.stats.took(delivery.redelivered);
-        let job = Arc::clone(&self.bench).work(delivery.into());
-        self.jobs.push(Box::pin(job));
+        self.backlog.push_back(delivery.into());
+        self.look_at_window();
+    }
+
+    fn start_jobs(&mut self) {
+        while self.jobs.len() < self.settings.concurrency
+            && let Some(message) = self.backlog.pop_front()
+        {
+            self.stats.started();
+            self.jobs
+                .push(Box::pin(Arc::clone(&self.bench).work(message)));
+        }
     }
 
     async fn settle(&mut self, Settled { tag, end }: Settled) -> Result<(), SessionError> {
@@ -214,7 +274,12 @@ impl Session {
         Ok(())
     }
 
+    /// Acknowledges what is finished, unless the window is to fill.
     async fn flush(&mut self) -> Result<(), SessionError> {
+        let deliveries = self.drain.map(|drain| drain.deliveries);
+        if matches!(deliveries, Some(Deliveries::Filling(_))) {
+            return Ok(());
+        }
         self.flush_at = None;
         let told = self.acks.take().into_iter().map(|ack| {
             let options = BasicAckOptions {
@@ -257,7 +322,6 @@ impl Session {
             );
         }
         let goodbye = async {
-            // Delivered ones that were never handed out are given back along with them.
             give_back(&self.channel, 0, true).await?;
             broker::close(&self.connection).await?;
             self.publisher.close().await

@@ -104,11 +104,12 @@ impl Stats {
         stats
     }
 
-    pub(crate) fn took(&self, redelivered: bool) {
+    pub(crate) fn redelivered(&self) {
+        self.redelivered.inc();
+    }
+
+    pub(crate) fn started(&self) {
         self.in_flight.inc();
-        if redelivered {
-            self.redelivered.inc();
-        }
     }
 
     pub(crate) fn attempted(&self, time: Duration) {
@@ -203,8 +204,8 @@ mod tests {
     #[test]
     fn jobs_are_in_flight_until_they_end_and_counted_by_outcome() {
         let stats = stats();
-        (0..4).for_each(|_| stats.took(false));
-        stats.took(true);
+        (0..5).for_each(|_| stats.started());
+        stats.redelivered();
         for end in [End::Done, End::Retried, End::Dead, End::Returned] {
             stats.ended(end);
         }
@@ -254,7 +255,8 @@ mod tests {
     fn the_metrics_have_the_names_that_are_documented() {
         let mut registry = Registry::default();
         let stats = Stats::new(&mut registry, Health::default());
-        stats.took(true);
+        stats.started();
+        stats.redelivered();
         stats.attempted(Duration::from_millis(3));
         stats.ended(End::Done);
         let mut text = String::new();

@@ -21,7 +21,10 @@ use tokio::process::{Child, Command};
 use crate::{PREFETCH, handler, queues, queues::Queues};
 
 pub(crate) const CONCURRENCY: usize = 8;
-pub(crate) const DRAIN: Duration = Duration::from_secs(5);
+pub(crate) const DRAIN: Duration = Duration::from_secs(3);
+
+/// Longer than the drain, so that an attempt that hangs outlasts it.
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(4);
 
 pub(crate) struct Worker {
     child: Child,
@@ -108,7 +111,7 @@ fn configuration(queues: &Queues, handler: &handler::Handler) -> WorkerConfig {
         prefetch: PREFETCH,
         handler: Handler::Http(HttpHandler {
             url: format!("http://{}/jobs", handler.address),
-            timeout_millis: Millis(2_000),
+            timeout_millis: HANDLER_TIMEOUT.into(),
         }),
         retry: Retry {
             attempts: u32::try_from(rungs.len()).unwrap() + 1,
