@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod config;
+pub mod events;
 #[cfg(test)]
 mod fixture;
 mod member;
