@@ -16,6 +16,11 @@ use crate::progress::Progress;
 const RELEASE: &str = "orlop";
 const DEPLOYMENT: &str = "deployment/orlop-operator";
 
+/// The chart's values under `images`; the image of each is called `orlop-` and the value's name.
+const CHART_IMAGES: [&str; 7] = [
+    "operator", "edge", "postgres", "rabbitmq", "valkey", "worker", "api",
+];
+
 /// Helm sends a dozen objects; an API server under load still answers by then.
 const HELM_LIMIT: Duration = Duration::from_mins(3);
 const KUBECTL_LIMIT: Duration = Duration::from_secs(30);
@@ -31,16 +36,22 @@ pub(super) fn install(
     progress: Progress,
 ) -> Result<()> {
     let chart = root.join("charts/orlop");
-    let operator = reference(images, "orlop-operator", registry)?;
-    let edge = reference(images, "orlop-edge", registry)?;
+    let values = CHART_IMAGES
+        .iter()
+        .map(|name| {
+            let reference = reference(images, &format!("orlop-{name}"), registry)?;
+            Ok(format!("images.{name}={reference}"))
+        })
+        .collect::<Result<Vec<_>>>()?;
     progress.step("install the chart", || {
         prepare_namespace(tools, NAMESPACE)?;
         let mut helm = tools.helm();
         helm.args(["upgrade", "--install", RELEASE])
             .arg(&chart)
-            .args(["--namespace", NAMESPACE, "--history-max", "3"])
-            .args(["--set-string", &format!("images.operator={operator}")])
-            .args(["--set-string", &format!("images.edge={edge}")]);
+            .args(["--namespace", NAMESPACE, "--history-max", "3"]);
+        for value in &values {
+            helm.args(["--set-string", value]);
+        }
         if tools.are_local() {
             forget_interrupted(tools)?;
             // Definitions outlive the release, and may have been applied by hand before it.
