@@ -19,6 +19,7 @@ mod condition;
 mod difference;
 mod entropy;
 mod fence;
+mod frozen;
 pub mod labels;
 mod meta;
 mod names;

@@ -28,9 +28,14 @@ impl Revision {
             fields.remove("replicas");
             fields.remove("release");
         }
-        let mut hash = fingerprint(&said);
+        Ok(Self::of_words(&said))
+    }
+
+    /// The revision of what was said, in whatever form.
+    pub(crate) fn of_words(said: &Value) -> Self {
+        let mut hash = fingerprint(said);
         hash.truncate(Self::LENGTH);
-        Ok(Self(hash))
+        Self(hash)
     }
 
     /// A revision named in the world: a label, a selector, a status.

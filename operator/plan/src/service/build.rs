@@ -4,24 +4,21 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::{
-        apps::v1::{
-            ControllerRevision, Deployment, DeploymentSpec, DeploymentStrategy,
-            RollingUpdateDeployment,
-        },
-        core::v1::{PodTemplateSpec, Service, ServicePort, ServiceSpec},
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{Service, ServicePort, ServiceSpec},
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
     apimachinery::pkg::{
         apis::meta::v1::{LabelSelector, ObjectMeta},
-        runtime::RawExtension,
         util::intstr::IntOrString,
     },
 };
-use serde_json::{Value, json};
 
-use super::{pod, release::Decision, validate::ValidatedService};
+use super::{release::Decision, validate::ValidatedService};
 use crate::{
-    Kind, Object, Observed, labels,
+    Object, Observed,
+    frozen::Template,
+    labels,
     meta::{self, Owner},
     revision::Revision,
 };
@@ -29,14 +26,6 @@ use crate::{
 /// Port of every Service, so that an address needs no port.
 pub(crate) const SERVICE_PORT: i32 = 80;
 const PORT_NAME: &str = "http";
-
-/// The pod template of a revision, frozen when the revision was first seen.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Template {
-    pod: PodTemplateSpec,
-    /// Position in the history.
-    ordinal: i64,
-}
 
 /// All objects, in the order in which they are applied: what is referred to comes first.
 pub(super) fn objects(
@@ -46,7 +35,8 @@ pub(super) fn objects(
 ) -> Vec<Object> {
     let mut objects: Vec<Object> = Vec::new();
     for (revision, template) in templates {
-        objects.push(controller_revision(service, revision, template).into());
+        let metadata = revision_metadata(service, revision);
+        objects.push(template.controller_revision(metadata).into());
     }
     for (revision, template) in templates {
         let replicas = decision.run.get(revision).copied().unwrap_or(0);
@@ -69,54 +59,6 @@ pub(super) fn selected(service: &ValidatedService, observed: &Observed) -> Optio
     (*live == selector(&service.name, &revision)).then_some(revision)
 }
 
-/// The template kept in the ControllerRevision.
-pub(super) fn frozen(
-    service: &ValidatedService,
-    revision: &Revision,
-    observed: &Observed,
-) -> Option<Template> {
-    let name = revision_name(&service.name, revision);
-    let Object::ControllerRevision(object) = observed.get(Kind::ControllerRevision, &name)? else {
-        return None;
-    };
-    let template = object.data.as_ref()?.0.get("template")?;
-    let pod = serde_json::from_value(template.clone()).ok()?;
-    Some(Template {
-        pod,
-        ordinal: object.revision,
-    })
-}
-
-/// The template of what runs, where the ControllerRevision was deleted.
-pub(super) fn running(
-    service: &ValidatedService,
-    revision: &Revision,
-    observed: &Observed,
-) -> Option<Template> {
-    let deployment = observed.deployment(&revision_name(&service.name, revision))?;
-    let pod = deployment.spec.as_ref()?.template.clone();
-    Some(Template {
-        pod,
-        ordinal: next_ordinal(observed),
-    })
-}
-
-/// The template as this program renders it.
-pub(super) fn rendered(service: &ValidatedService, observed: &Observed) -> Template {
-    Template {
-        pod: pod::template(service),
-        ordinal: next_ordinal(observed),
-    }
-}
-
-fn next_ordinal(observed: &Observed) -> i64 {
-    1 + observed
-        .controller_revisions()
-        .map(|object| object.revision)
-        .max()
-        .unwrap_or(0)
-}
-
 pub(super) fn revision_name(service: &str, revision: &Revision) -> String {
     format!("{service}-{revision}")
 }
@@ -133,19 +75,6 @@ pub(super) fn selector(service: &str, revision: &Revision) -> BTreeMap<String, S
 /// DNS name of a service.
 pub(crate) fn host(service: &str, namespace: &str, cluster_domain: &str) -> String {
     format!("{service}.{namespace}.svc.{cluster_domain}")
-}
-
-fn controller_revision(
-    service: &ValidatedService,
-    revision: &Revision,
-    template: &Template,
-) -> ControllerRevision {
-    let data: Value = json!({"template": template.pod});
-    ControllerRevision {
-        metadata: revision_metadata(service, revision),
-        revision: template.ordinal,
-        data: Some(RawExtension(data)),
-    }
 }
 
 fn deployment(

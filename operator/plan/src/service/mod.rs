@@ -18,14 +18,15 @@ pub(crate) use build::{SERVICE_PORT, host};
 pub use validate::Invalid;
 
 use self::{
-    build::Template,
     release::{Decision, Memory, Run, Seen, Wanted},
     validate::ValidatedService,
 };
 use crate::{
     Failure, Kind, Object, ObjectName, Observed, Plan, Reconcile, Settings, cause,
     difference::{self, Writes},
-    fence, prune,
+    fence,
+    frozen::{self, Template},
+    prune,
     revision::Revision,
 };
 
@@ -182,9 +183,11 @@ fn templates(
     decision: &Decision,
 ) -> BTreeMap<Revision, Template> {
     let template = |revision: &Revision| {
-        build::frozen(service, revision, observed)
-            .or_else(|| (*revision == service.revision).then(|| build::rendered(service, observed)))
-            .or_else(|| build::running(service, revision, observed))
+        let name = build::revision_name(&service.name, revision);
+        let is_declared = *revision == service.revision;
+        Template::kept(&name, observed)
+            .or_else(|| is_declared.then(|| Template::new(pod::template(service), observed)))
+            .or_else(|| Template::running(&name, observed))
     };
     decision
         .run
@@ -193,17 +196,8 @@ fn templates(
         .collect()
 }
 
-/// How many revisions can be gone back to without their image having to be declared again.
-const HISTORY_MAX: usize = 10;
-
 /// What is wanted now, and the newest kept revisions.
 fn keep(objects: &[Object], observed: &Observed) -> BTreeSet<ObjectName> {
-    let mut history: Vec<_> = observed.controller_revisions().collect();
-    history.sort_by_key(|object| std::cmp::Reverse(object.revision));
-    let history = history
-        .into_iter()
-        .take(HISTORY_MAX)
-        .filter_map(|object| object.metadata.name.as_deref())
-        .map(|name| ObjectName::new(Kind::ControllerRevision, name));
-    objects.iter().map(Object::name).chain(history).collect()
+    let wanted = objects.iter().map(Object::name);
+    wanted.chain(frozen::history(observed)).collect()
 }

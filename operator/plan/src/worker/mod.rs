@@ -4,5 +4,5 @@ mod reading;
 pub mod scaler;
 mod window;
 
-pub use reading::{Measurements, PodStatistics, Reading};
-pub use window::{Now, STALE_AFTER, Sample, Window, Windows};
+pub use reading::{Reading, Worker};
+pub use window::{History, Now, STALE_AFTER, Sample, Window};

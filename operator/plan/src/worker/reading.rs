@@ -1,4 +1,4 @@
-//! What was read of a pool's workers: their own statistics, and how long a job takes.
+//! What was read of a pool's workers: how they are, and how long a job takes.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -6,88 +6,157 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use orlop_contract::worker::{Jobs, WorkerStats};
+use orlop_contract::worker::{BrokerError, Jobs, WorkerStats};
 
-/// What the workers said last. They are asked a few at a time, so each answer has its own age.
+/// What the workers of a pool said last. They are asked a few at a time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
     /// By pod. A pod that has not answered yet, or does not any more, is not in it.
-    pub pods: BTreeMap<String, PodStatistics>,
+    pub workers: BTreeMap<String, Worker>,
     /// How long a job takes.
     pub service_time: Option<Duration>,
+    measurements: Measurements,
 }
 
+/// A worker, as far as it is looked at. Nothing in it changes with time alone.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PodStatistics {
-    /// When they came.
-    pub at: Timestamp,
-    pub statistics: WorkerStats,
+pub struct Worker {
+    /// Whether it was told to stop.
+    pub draining: bool,
+    /// Jobs that it is doing.
+    pub in_flight: u64,
+    /// What is wrong between it and the broker.
+    pub broker_error: Option<BrokerError>,
+    /// Why jobs fail, if the last ones did.
+    pub handler_failure: Option<String>,
 }
 
 /// Pods whose answers are kept.
 const PODS_MAX: usize = 1000;
-/// A pod that has not answered for so long is left out: with sixteen pods a tick, even the largest
-/// pool is asked more often.
-const FORGET_AFTER: SignedDuration = SignedDuration::from_secs(90);
+/// A pod that has not answered for so long is left out: sixteen of them are asked every two seconds,
+/// so that even the largest pool is asked more often.
+const FORGET_AFTER: SignedDuration = SignedDuration::from_secs(150);
 /// The time of a job is that of the attempts of the last so long ...
 const MEASURED_OVER: SignedDuration = SignedDuration::from_secs(60);
 /// ... or of the last so many, whichever is longer: a few say little.
 const ATTEMPTS_MIN: u64 = 100;
 /// One a second and pod is more than enough.
 const MEASURES_MAX: usize = 1024;
+/// One job that fails may be the job's fault; several in a row are the handler's.
+const FAILURES_IN_A_ROW_MIN: u64 = 2;
 
-/// The measurements of one pool, kept by who polls it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Measurements {
-    pods: BTreeMap<String, PodStatistics>,
+/// Two count as equal: what they add up to stands in the [`Reading`], and they are by themselves no
+/// news.
+#[derive(Clone, Debug, Default)]
+struct Measurements {
+    /// The last counters of each pod, and when they came.
+    pods: BTreeMap<String, (Timestamp, Counters)>,
     /// Attempts that ended between two answers of a pod, oldest first.
     measures: VecDeque<Measure>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+impl PartialEq for Measurements {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// Of one run of a worker's process: they begin with zero.
+#[derive(Clone, Debug)]
+struct Counters {
+    start: String,
+    attempts: u64,
+    busy: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
 struct Measure {
     at: Timestamp,
     attempts: u64,
     busy: f64,
 }
 
-impl Measurements {
-    /// Takes in what one worker said.
-    pub fn push(&mut self, at: Timestamp, pod: &str, statistics: WorkerStats) {
-        let before = self.pods.get(pod).map(|known| &known.statistics);
-        if let Some(measure) = measure(at, before, &statistics) {
-            self.measures.push_back(measure);
-        }
-        let known = self.pods.len() < PODS_MAX || self.pods.contains_key(pod);
-        if known {
-            self.pods
-                .insert(pod.to_owned(), PodStatistics { at, statistics });
-        }
-        self.pods
-            .retain(|_, known| at.duration_since(known.at) <= FORGET_AFTER);
-        self.forget_old(at);
-    }
-
-    /// Keeps only the pods that are still there.
-    pub fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
-        self.pods.retain(|pod, _| is_there(pod));
-    }
-
+impl Reading {
+    /// What is known after some of the workers have answered. `is_there` tells of a pod whether it
+    /// still exists.
     #[must_use]
-    pub fn reading(&self) -> Reading {
-        let attempts: u64 = self.measures.iter().map(|measure| measure.attempts).sum();
+    pub fn after(
+        mut self,
+        at: Timestamp,
+        answers: impl IntoIterator<Item = (String, WorkerStats)>,
+        is_there: impl Fn(&str) -> bool,
+    ) -> Self {
+        for (pod, said) in answers {
+            self.measurements.push(at, &pod, &said);
+            self.workers.insert(pod, worker(said));
+        }
+        let pods = &mut self.measurements.pods;
+        pods.retain(|pod, (then, _)| at.duration_since(*then) <= FORGET_AFTER && is_there(pod));
+        while pods.len() > PODS_MAX {
+            pods.pop_last();
+        }
+        let known = &self.measurements.pods;
+        self.workers.retain(|pod, _| known.contains_key(pod));
+        self.measurements.forget_old(at);
+        self.service_time = self.measurements.service_time();
+        self
+    }
+
+    /// Jobs that are being done.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.workers.values().map(|worker| worker.in_flight).sum()
+    }
+}
+
+fn worker(said: WorkerStats) -> Worker {
+    let WorkerStats {
+        start: _,
+        connected: _,
+        draining,
+        jobs: _,
+        redelivered: _,
+        busy_seconds: _,
+        in_flight,
+        last_error,
+        handler_failure,
+    } = said;
+    Worker {
+        draining,
+        in_flight,
+        broker_error: last_error,
+        handler_failure: handler_failure
+            .filter(|failure| failure.in_a_row >= FAILURES_IN_A_ROW_MIN)
+            .map(|failure| failure.message),
+    }
+}
+
+impl Measurements {
+    fn push(&mut self, at: Timestamp, pod: &str, said: &WorkerStats) {
+        let now = Counters {
+            start: said.start.clone(),
+            attempts: ended(&said.jobs),
+            busy: said.busy_seconds,
+        };
+        let before = self.pods.get(pod).map(|(_, before)| before);
+        self.measures.extend(measure(at, before, &now));
+        self.pods.insert(pod.to_owned(), (at, now));
+    }
+
+    fn attempts(&self) -> u64 {
+        self.measures.iter().map(|measure| measure.attempts).sum()
+    }
+
+    fn service_time(&self) -> Option<Duration> {
+        let attempts = self.attempts();
         let busy: f64 = self.measures.iter().map(|measure| measure.busy).sum();
         let seconds = busy / as_f64(attempts.max(1));
-        Reading {
-            pods: self.pods.clone(),
-            service_time: (attempts > 0)
-                .then(|| Duration::try_from_secs_f64(seconds).ok())
-                .flatten(),
-        }
+        let time = Duration::try_from_secs_f64(seconds).ok();
+        time.filter(|_| attempts > 0)
     }
 
     fn forget_old(&mut self, at: Timestamp) {
-        let mut attempts: u64 = self.measures.iter().map(|measure| measure.attempts).sum();
+        let mut attempts = self.attempts();
         while let Some(oldest) = self.measures.front().copied() {
             let is_old = at.duration_since(oldest.at) > MEASURED_OVER;
             let enough = attempts - oldest.attempts >= ATTEMPTS_MIN;
@@ -100,13 +169,15 @@ impl Measurements {
     }
 }
 
-/// What a worker did between two answers. Its counters begin with zero at each start.
-fn measure(at: Timestamp, before: Option<&WorkerStats>, now: &WorkerStats) -> Option<Measure> {
+/// What a worker did between two answers.
+fn measure(at: Timestamp, before: Option<&Counters>, now: &Counters) -> Option<Measure> {
     let same_run = before.filter(|before| before.start == now.start);
-    let attempts =
-        ended(&now.jobs).checked_sub(same_run.map_or(0, |before| ended(&before.jobs)))?;
-    let busy = now.busy_seconds - same_run.map_or(0.0, |before| before.busy_seconds);
-    (attempts > 0 && busy.is_finite() && busy >= 0.0).then_some(Measure { at, attempts, busy })
+    let attempts = now
+        .attempts
+        .checked_sub(same_run.map_or(0, |before| before.attempts))?;
+    let busy = now.busy - same_run.map_or(0.0, |before| before.busy);
+    let is_sound = attempts > 0 && busy.is_finite() && busy >= 0.0;
+    is_sound.then_some(Measure { at, attempts, busy })
 }
 
 /// An attempt that failed has kept its worker busy, and the job comes again.
@@ -130,6 +201,8 @@ fn as_f64(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use orlop_contract::worker::{HandlerFailure, Millis};
+
     use super::*;
 
     fn at(second: i64) -> Timestamp {
@@ -153,12 +226,16 @@ mod tests {
         }
     }
 
+    fn after(reading: Reading, second: i64, pod: &str, said: WorkerStats) -> Reading {
+        reading.after(at(second), [(pod.to_owned(), said)], |_| true)
+    }
+
     fn measured(answers: &[(i64, &str, &str, u64, f64)]) -> Option<Duration> {
-        let mut measurements = Measurements::default();
+        let mut reading = Reading::default();
         for (second, pod, start, done, busy) in answers {
-            measurements.push(at(*second), pod, statistics(start, *done, *busy));
+            reading = after(reading, *second, pod, statistics(start, *done, *busy));
         }
-        measurements.reading().service_time
+        reading.service_time
     }
 
     #[test]
@@ -191,19 +268,37 @@ mod tests {
     }
 
     #[test]
-    fn pods_that_are_gone_are_forgotten() {
-        let mut measurements = Measurements::default();
-        measurements.push(at(0), "a", statistics("1", 1, 1.0));
-        measurements.push(at(1), "b", statistics("2", 1, 1.0));
-        measurements.retain(|pod| pod == "b");
+    fn pods_that_are_gone_or_silent_are_forgotten() {
+        let reading = after(Reading::default(), 0, "a", statistics("1", 1, 1.0));
+        let reading = after(reading, 1, "b", statistics("2", 1, 1.0));
+        let reading = reading.after(at(2), [], |pod| pod == "b");
+        assert_eq!(reading.workers.keys().collect::<Vec<_>>(), ["b"]);
+        let reading = after(reading, 200, "c", statistics("3", 1, 1.0));
+        assert_eq!(reading.workers.keys().collect::<Vec<_>>(), ["c"]);
+    }
+
+    #[test]
+    fn an_idle_worker_that_answers_again_is_no_news() {
+        let reading = after(Reading::default(), 0, "a", statistics("1", 7, 3.0));
         assert_eq!(
-            measurements.reading().pods.keys().collect::<Vec<_>>(),
-            ["b"]
+            after(reading.clone(), 2, "a", statistics("1", 7, 3.0)),
+            reading
         );
-        measurements.push(at(200), "c", statistics("3", 1, 1.0));
-        assert_eq!(
-            measurements.reading().pods.keys().collect::<Vec<_>>(),
-            ["c"]
-        );
+    }
+
+    #[test]
+    fn one_job_that_fails_is_not_the_handlers_fault_and_several_in_a_row_are() {
+        for (in_a_row, told) in [(0, false), (1, false), (2, true)] {
+            let failing = WorkerStats {
+                handler_failure: Some(HandlerFailure {
+                    message: "handler answered 500".to_owned(),
+                    in_a_row,
+                    ago_millis: Millis(5),
+                }),
+                ..statistics("1", 0, 0.0)
+            };
+            let reading = after(Reading::default(), 0, "a", failing);
+            assert_eq!(reading.workers["a"].handler_failure.is_some(), told);
+        }
     }
 }

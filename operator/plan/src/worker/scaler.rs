@@ -27,7 +27,7 @@ pub const STABLE_FOR: SignedDuration = SignedDuration::from_secs(60);
 /// As many are left as the busiest moment of the last so long asked for, and the next reduction
 /// waits as long: a queue that empties takes few steps down, not one a second.
 pub const RECENT: SignedDuration = SignedDuration::from_secs(30);
-/// How often a pool is looked at: the statistics are no fresher.
+/// How often it is seen whether fewer workers would do: the statistics are no fresher.
 const TICK: SignedDuration = SignedDuration::from_secs(1);
 
 /// Part of the workers' time that arrivals may fill, in percent: the rest absorbs chance.
@@ -110,10 +110,16 @@ pub fn decide(
         Now::Missing => (Sight::Missing, scaler.blind()),
         Now::Stale => (Sight::Stale, scaler.blind()),
     };
+    // More workers are asked for by news; fewer, and what is too old, only by time.
+    let wait = match sight {
+        Sight::Unread | Sight::Missing | Sight::Stale => None,
+        Sight::Clear | Sight::Contradictory if count(record.desired) > policy.min => Some(TICK),
+        Sight::Clear | Sight::Contradictory => Some(STALE_AFTER + TICK),
+    };
     Decision {
         record,
         sight,
-        wake_at: now.checked_add(TICK).ok(),
+        wake_at: wait.and_then(|wait| now.checked_add(wait).ok()),
     }
 }
 

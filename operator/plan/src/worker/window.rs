@@ -3,11 +3,14 @@
 //! A window is a measurement and lives in memory. Losing it costs time and nothing else: what would
 //! take workers away asks for a window that has been whole for a while.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::broker::{QueueStatistics, Reading};
+use crate::broker::{QueueStatistics, reading::Queue};
 
 /// Statistics older than this say nothing of now: several of the polls, one to two seconds apart,
 /// have failed.
@@ -36,7 +39,8 @@ pub struct Sample {
     pub unacknowledged: u64,
     /// Messages that came in since the window began, as far as it can be known.
     arrived: u64,
-    /// Workers' settlements and losses, ever, as the broker counts them.
+    /// Workers' settlements and losses, as the broker has counted them since its start. None while
+    /// it has counted none, or does not tell.
     left: Option<u64>,
 }
 
@@ -58,6 +62,8 @@ pub struct Window {
     unexplained: Option<(Timestamp, u64)>,
     /// Whether the newest statistics lacked a count that is needed.
     incomplete: bool,
+    /// Whether the broker has ever told how many messages were settled.
+    has_counted: bool,
 }
 
 /// What a window says of now.
@@ -98,7 +104,10 @@ impl Window {
         };
         match self.samples.back().copied() {
             Some(last) => sample.arrived = last.arrived + self.came(&last, &sample),
-            None => self.unbroken_since = Some(at),
+            None => {
+                self.unbroken_since = Some(at);
+                self.has_counted = sample.left.is_some();
+            }
         }
         self.samples.push_back(sample);
         let oldest = at.checked_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
@@ -180,21 +189,17 @@ impl Window {
             self.unexplained = None;
             return 0;
         }
-        let idle = last.depth() == 0 && sample.depth() == 0;
         let settled = match (last.left, sample.left) {
             (Some(before), Some(now)) if before <= now => now - before,
-            // A counter that starts anew has counted from zero.
-            (Some(_), Some(now)) => {
+            (None, None) => 0,
+            // A total is told once it is above zero, and begins anew with the broker.
+            (None, Some(now)) if !self.has_counted => now,
+            (_, now) => {
                 self.unbroken_since = Some(sample.at);
-                now
-            }
-            // A broker counts nothing of a queue that nothing has happened to.
-            (None, None) if idle => 0,
-            _ => {
-                self.unbroken_since = Some(sample.at);
-                return sample.depth().saturating_sub(last.depth());
+                now.filter(|_| last.left.is_some()).unwrap_or(0)
             }
         };
+        self.has_counted |= sample.left.is_some();
         if let Some((since, _)) = self.unexplained
             && sample.at.duration_since(since) > EXPLAINED_WITHIN
         {
@@ -235,31 +240,40 @@ fn left(statistics: &QueueStatistics) -> Option<u64> {
     Some(statistics.acknowledged_total?.saturating_add(lost))
 }
 
-/// The windows of all queues of a broker, kept by who polls it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Windows {
-    by_queue: BTreeMap<String, Window>,
+/// The windows of all queues of a broker, kept by who polls it. Cheap to clone. Two histories count
+/// as equal: a history is what readings add up to, and by itself no news.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    by_queue: Arc<BTreeMap<String, Window>>,
 }
 
-impl Windows {
+impl PartialEq for History {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for History {}
+
+impl History {
     /// Takes in an answer of the broker. A queue that is not in it any more is forgotten: what comes
     /// later under its name is another one.
-    pub fn push(&mut self, at: Timestamp, reading: &Reading) {
-        self.by_queue
-            .retain(|queue, _| reading.queues.contains_key(queue));
-        for (name, queue) in reading.queues.iter().take(QUEUES_MAX) {
-            if let Some(window) = self.by_queue.get_mut(name) {
+    pub fn push(&mut self, at: Timestamp, queues: &BTreeMap<String, Queue>) {
+        let by_queue = Arc::make_mut(&mut self.by_queue);
+        by_queue.retain(|name, _| queues.contains_key(name));
+        for (name, queue) in queues.iter().take(QUEUES_MAX) {
+            if let Some(window) = by_queue.get_mut(name) {
                 window.push(at, &queue.statistics);
             } else {
                 let mut window = Window::default();
                 window.push(at, &queue.statistics);
-                self.by_queue.insert(name.clone(), window);
+                by_queue.insert(name.clone(), window);
             }
         }
     }
 
     #[must_use]
-    pub fn get(&self, queue: &str) -> Option<&Window> {
+    pub fn of(&self, queue: &str) -> Option<&Window> {
         self.by_queue.get(queue)
     }
 }
@@ -406,19 +420,21 @@ mod tests {
     }
 
     #[test]
-    fn acknowledgements_that_are_not_told_break_the_window_while_there_are_messages() {
+    fn the_first_acknowledgement_counts_and_one_that_vanished_breaks_the_window() {
         let untold = |ready| QueueStatistics {
             acknowledged_total: None,
             ..counts(ready, 0, 0)
         };
-        let mut idle = Window::default();
-        let mut busy = Window::default();
-        for second in 0..70 {
-            idle.push(at(second), &untold(0));
-            busy.push(at(second), &untold(1));
-        }
-        assert!(idle.is_whole_for(MINUTE));
-        assert!(!busy.is_whole_for(SignedDuration::from_secs(1)));
+        let mut window = Window::default();
+        window.push(at(0), &untold(10));
+        window.push(at(1), &untold(10));
+        window.push(at(2), &counts(5, 0, 8));
+        assert_eq!(arrived(&window), 3);
+        assert!(window.is_whole_for(SignedDuration::from_secs(2)));
+        window.push(at(3), &untold(5));
+        window.push(at(4), &counts(5, 0, 1_000_000));
+        assert_eq!(arrived(&window), 3);
+        assert!(!window.is_whole_for(SignedDuration::from_secs(1)));
     }
 
     #[test]

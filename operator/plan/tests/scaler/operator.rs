@@ -2,7 +2,7 @@
 
 use orlop_crds::worker_pool::ScalingDecision;
 use orlop_plan::worker::{
-    Measurements, Window,
+    Reading, Window,
     scaler::{self, Decision, Policy, Seen},
 };
 
@@ -11,7 +11,7 @@ use crate::{Millis, at, world::World};
 #[derive(Default)]
 pub(crate) struct Operator {
     pub(crate) window: Window,
-    pub(crate) measurements: Measurements,
+    pub(crate) workers: Reading,
     pub(crate) born: Millis,
     /// Until when it is not there.
     pub(crate) away_until: Millis,
@@ -42,16 +42,10 @@ impl Operator {
         world: &World,
         seen_replicas: (Option<u32>, u64),
     ) -> (Decision, Wanted) {
-        let workers = self.measurements.reading();
-        let in_flight = workers
-            .pods
-            .values()
-            .map(|pod| pod.statistics.in_flight)
-            .sum();
         let seen = Seen {
             window: Some(&self.window),
-            service_time: workers.service_time,
-            in_flight: Some(in_flight),
+            service_time: self.workers.service_time,
+            in_flight: Some(self.workers.in_flight()),
             replicas: seen_replicas.0,
         };
         let decision = scaler::decide(policy, status, &seen, at(world.now));

@@ -227,7 +227,7 @@ fn settled(simulation: &mut Simulation, (busy, arrivals): (f64, f64)) -> Result<
     if simulation.rules.changes > changes + 2 {
         return Err("the number of workers does not come to rest".to_owned());
     }
-    let measured = simulation.operator.measurements.reading().service_time;
+    let measured = simulation.operator.workers.service_time;
     let Some(service_time) = measured.filter(|_| arrivals >= 1.0) else {
         return Ok(());
     };

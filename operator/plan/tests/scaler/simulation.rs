@@ -151,15 +151,16 @@ impl Simulation {
 
     fn poll(&mut self) {
         let now = self.world.now;
-        for (pod, statistics) in self.world.workers() {
-            if !self.dice.per_mille(self.faults.lost) {
-                self.operator.measurements.push(at(now), &pod, statistics);
-            }
-        }
-        let there: Vec<String> = self.world.workers().map(|(pod, _)| pod).collect();
-        self.operator
-            .measurements
-            .retain(|pod| there.iter().any(|there| there == pod));
+        let there: Vec<_> = self.world.workers().collect();
+        let lost = self.faults.lost;
+        let answers: Vec<_> = there
+            .iter()
+            .filter(|_| !self.dice.per_mille(lost))
+            .cloned()
+            .collect();
+        let is_there = |pod: &str| there.iter().any(|(name, _)| name == pod);
+        let workers = std::mem::take(&mut self.operator.workers);
+        self.operator.workers = workers.after(at(now), answers, is_there);
         if self.world.is_broker_away() || self.dice.per_mille(self.faults.lost) {
             return;
         }

@@ -1,0 +1,74 @@
+//! The pod template of a revision, frozen when the revision was first seen: kept in a
+//! ControllerRevision, so that an upgrade of the operator, which may render another one, releases
+//! nothing.
+
+use k8s_openapi::{
+    api::{apps::v1::ControllerRevision, core::v1::PodTemplateSpec},
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, runtime::RawExtension},
+};
+use serde_json::json;
+
+use crate::{Kind, Object, ObjectName, Observed};
+
+/// How many revisions can be gone back to without their image having to be declared again.
+const HISTORY_MAX: usize = 10;
+
+/// The pod template of a revision.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Template {
+    pub(crate) pod: PodTemplateSpec,
+    /// Position in the history.
+    ordinal: i64,
+}
+
+impl Template {
+    /// A template that is seen for the first time.
+    pub(crate) fn new(pod: PodTemplateSpec, observed: &Observed) -> Self {
+        let ordinals = observed.controller_revisions().map(|kept| kept.revision);
+        Self {
+            pod,
+            ordinal: 1 + ordinals.max().unwrap_or(0),
+        }
+    }
+
+    /// The one that is kept under a name.
+    pub(crate) fn kept(name: &str, observed: &Observed) -> Option<Self> {
+        let Object::ControllerRevision(object) = observed.get(Kind::ControllerRevision, name)?
+        else {
+            return None;
+        };
+        let template = object.data.as_ref()?.0.get("template")?;
+        Some(Self {
+            pod: serde_json::from_value(template.clone()).ok()?,
+            ordinal: object.revision,
+        })
+    }
+
+    /// The one that a Deployment runs.
+    pub(crate) fn running(deployment: &str, observed: &Observed) -> Option<Self> {
+        let deployment = observed.deployment(deployment)?;
+        Some(Self::new(
+            deployment.spec.as_ref()?.template.clone(),
+            observed,
+        ))
+    }
+
+    /// What keeps it.
+    pub(crate) fn controller_revision(&self, metadata: ObjectMeta) -> ControllerRevision {
+        ControllerRevision {
+            metadata,
+            revision: self.ordinal,
+            data: Some(RawExtension(json!({"template": self.pod}))),
+        }
+    }
+}
+
+/// Names of the newest templates that are kept.
+pub(crate) fn history(observed: &Observed) -> impl Iterator<Item = ObjectName> {
+    let mut kept: Vec<_> = observed.controller_revisions().collect();
+    kept.sort_by_key(|object| std::cmp::Reverse(object.revision));
+    kept.into_iter()
+        .take(HISTORY_MAX)
+        .filter_map(|object| object.metadata.name.as_deref())
+        .map(|name| ObjectName::new(Kind::ControllerRevision, name))
+}
