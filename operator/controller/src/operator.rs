@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use kube::Config;
-use orlop_crds::{AppPlatform, AppService, BrokerTier};
+use orlop_crds::{AppPlatform, AppService, BrokerTier, DatabaseTier};
 use orlop_plan::Settings;
 use orlop_telemetry::{Health, Server, build, process};
 use prometheus_client::registry::Registry;
@@ -66,7 +66,14 @@ impl Operator {
             cluster_domain,
             images: images.into(),
         };
-        let shared = Shared::new(&client, &caches, &queues, settings, &metrics, identity.clone());
+        let shared = Shared::new(
+            &client,
+            &caches,
+            &queues,
+            settings,
+            &metrics,
+            identity.clone(),
+        );
         let election = (!no_leader_election)
             .then(|| Election::new(client.clone(), &namespace, lease_name, identity, &metrics));
         let context = WatchContext {
@@ -172,6 +179,7 @@ async fn engines(
         engine::<AppPlatform>(shared, queues, concurrency, health, stop),
         engine::<AppService>(shared, queues, concurrency, health, stop),
         engine::<BrokerTier>(shared, queues, concurrency, health, stop),
+        engine::<DatabaseTier>(shared, queues, concurrency, health, stop),
     );
 }
 

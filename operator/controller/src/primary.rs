@@ -6,7 +6,7 @@ use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Con
 use kube::Resource;
 use orlop_crds::{
     AppPlatform, AppPlatformStatus, AppService, AppServiceStatus, BrokerTier, BrokerTierStatus,
-    ConditionType,
+    ConditionType, DatabaseTier, DatabaseTierStatus,
 };
 use orlop_plan::Reconcile;
 use serde::de::DeserializeOwned;
@@ -19,17 +19,23 @@ pub(crate) enum PrimaryKind {
     AppPlatform,
     AppService,
     BrokerTier,
+    DatabaseTier,
 }
 
 impl PrimaryKind {
-    pub(crate) const ALL: &'static [Self] =
-        &[Self::AppPlatform, Self::AppService, Self::BrokerTier];
+    pub(crate) const ALL: &'static [Self] = &[
+        Self::AppPlatform,
+        Self::AppService,
+        Self::BrokerTier,
+        Self::DatabaseTier,
+    ];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::AppPlatform => "AppPlatform",
             Self::AppService => "AppService",
             Self::BrokerTier => "BrokerTier",
+            Self::DatabaseTier => "DatabaseTier",
         }
     }
 
@@ -39,6 +45,7 @@ impl PrimaryKind {
             Self::AppPlatform => "appplatform",
             Self::AppService => "appservice",
             Self::BrokerTier => "brokertier",
+            Self::DatabaseTier => "databasetier",
         }
     }
 
@@ -110,6 +117,18 @@ impl Primary for BrokerTier {
     }
 
     fn conditions(status: &BrokerTierStatus) -> &[Condition] {
+        &status.conditions
+    }
+}
+
+impl Primary for DatabaseTier {
+    const KIND: PrimaryKind = PrimaryKind::DatabaseTier;
+
+    fn store(caches: &Caches) -> &Store<Self> {
+        &caches.database_tiers
+    }
+
+    fn conditions(status: &DatabaseTierStatus) -> &[Condition] {
         &status.conditions
     }
 }

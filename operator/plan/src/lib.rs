@@ -16,6 +16,7 @@ pub mod broker;
 pub mod cache;
 pub mod cause;
 mod condition;
+mod database;
 mod difference;
 mod entropy;
 mod fence;

@@ -183,6 +183,13 @@ impl Watches {
         self.spawn(Watch::new(
             context,
             namespace,
+            All,
+            |c| &c.database_tiers,
+            component_changed,
+        ));
+        self.spawn(Watch::new(
+            context,
+            namespace,
             Ours,
             |c| &c.config_maps,
             dependent_changed,
