@@ -4,8 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpSocket;
@@ -37,16 +37,25 @@ impl Answer {
 /// # Errors
 /// When there is no whole answer in time.
 pub async fn get(address: SocketAddr, path: &str) -> Result<Answer> {
-    let asked = async {
-        let mut connection = connect(address).await?;
-        ask(&mut connection, path).await
-    };
-    tokio::time::timeout(TIMEOUT, asked)
-        .await
-        .with_context(|| format!("no answer from {address}{path} within {TIMEOUT:?}"))?
+    send(address, Request::get(path).body(String::new())?).await
 }
 
-pub(crate) type Connection = SendRequest<Empty<Bytes>>;
+/// Any request over a connection of its own.
+///
+/// # Errors
+/// When there is no whole answer in time.
+pub async fn send(address: SocketAddr, request: Request<String>) -> Result<Answer> {
+    let what = format!("{} {address}{}", request.method(), request.uri());
+    let sent = async {
+        let mut connection = connect(address).await?;
+        exchange(&mut connection, request).await
+    };
+    tokio::time::timeout(TIMEOUT, sent)
+        .await
+        .with_context(|| format!("no answer to {what} within {TIMEOUT:?}"))?
+}
+
+pub(crate) type Connection = SendRequest<Full<Bytes>>;
 
 pub(crate) async fn connect(address: SocketAddr) -> Result<Connection> {
     connect_from(TcpSocket::new_v4()?, address).await
@@ -66,9 +75,14 @@ pub(crate) async fn connect_from(socket: TcpSocket, address: SocketAddr) -> Resu
 }
 
 pub(crate) async fn ask(connection: &mut Connection, path: &str) -> Result<Answer> {
-    let request = Request::get(path)
-        .header("host", "suites.test")
-        .body(Empty::new())?;
+    exchange(connection, Request::get(path).body(String::new())?).await
+}
+
+async fn exchange(connection: &mut Connection, request: Request<String>) -> Result<Answer> {
+    let mut request = request.map(|body| Full::new(Bytes::from(body)));
+    request
+        .headers_mut()
+        .insert("host", HeaderValue::from_static("suites.test"));
     let response = connection
         .send_request(request)
         .await

@@ -25,14 +25,14 @@ pub use apply::{documents, fixture, with};
 pub use audit::{AuditLog, Write};
 pub use cluster::{Cluster, ZoneFault};
 pub use eventually::{eventually, observe_for};
-pub use http::{Answer, get};
+pub use http::{Answer, get, send};
 pub use load::{Load, Outcome, Report};
 pub use metrics::{Histogram, Metrics};
 pub use namespace::{TestNamespace, in_namespace};
 pub use objects::{Identity, differences, made, normalised};
 pub use operator::{OPERATOR_NAMESPACE, Operator};
 pub use quiet::Quiet;
-pub use ready::{Verdict, edge_address, ready, verdict};
+pub use ready::{Verdict, edge_address, ready, ready_object, verdict, verdict_of};
 
 /// Prints a measured figure, for the log and for the documents made from it.
 pub fn figure(name: &str, value: impl std::fmt::Display, unit: &str) {

@@ -15,13 +15,19 @@ use crate::TestNamespace;
 /// Carries the UID of the object for which another was made.
 const OWNER_LABEL: &str = "orlop.dev/owner";
 /// Group, version and kind of all that the operator makes.
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 12] = [
     ("orlop.dev", "v1alpha1", "AppService"),
+    ("orlop.dev", "v1alpha1", "BrokerTier"),
+    ("orlop.dev", "v1alpha1", "CacheTier"),
+    ("orlop.dev", "v1alpha1", "DatabaseTier"),
+    ("orlop.dev", "v1alpha1", "WorkerPool"),
     ("", "v1", "ConfigMap"),
     ("apps", "v1", "ControllerRevision"),
     ("apps", "v1", "Deployment"),
     ("policy", "v1", "PodDisruptionBudget"),
+    ("", "v1", "Secret"),
     ("", "v1", "Service"),
+    ("apps", "v1", "StatefulSet"),
 ];
 
 /// Annotations that say when something was written, not what.

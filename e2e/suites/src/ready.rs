@@ -4,8 +4,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Service;
-use kube::Resource as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{Resource as _, ResourceExt as _, api::DynamicObject};
 use orlop_crds::AppPlatform;
+use serde_json::Value;
 
 use crate::{TestNamespace, eventually};
 
@@ -21,14 +23,41 @@ pub struct Verdict {
 /// When the status does not speak of the present spec yet.
 pub fn verdict(platform: &AppPlatform) -> Result<Verdict> {
     let status = platform.status.as_ref().context("there is no status yet")?;
-    ensure!(
-        status.observed_generation == platform.meta().generation,
-        "the status speaks of generation {:?}, the spec is {:?}",
+    of_conditions(
         status.observed_generation,
-        platform.meta().generation
+        platform.meta().generation,
+        &status.conditions,
+    )
+}
+
+/// As [`verdict`], of an object of any of the kinds.
+///
+/// # Errors
+/// When the status does not speak of the present spec yet.
+pub fn verdict_of(object: &DynamicObject) -> Result<Verdict> {
+    let status = object
+        .data
+        .get("status")
+        .context("there is no status yet")?;
+    let conditions = status.get("conditions").cloned().unwrap_or_default();
+    let conditions: Option<Vec<Condition>> = serde_json::from_value(conditions)?;
+    of_conditions(
+        status.get("observedGeneration").and_then(Value::as_i64),
+        object.metadata.generation,
+        &conditions.unwrap_or_default(),
+    )
+}
+
+fn of_conditions(
+    observed: Option<i64>,
+    generation: Option<i64>,
+    conditions: &[Condition],
+) -> Result<Verdict> {
+    ensure!(
+        observed == generation,
+        "the status speaks of generation {observed:?}, the spec is {generation:?}"
     );
-    let ready = status
-        .conditions
+    let ready = conditions
         .iter()
         .find(|condition| condition.type_ == "Ready")
         .context("there is no Ready condition yet")?;
@@ -37,6 +66,26 @@ pub fn verdict(platform: &AppPlatform) -> Result<Verdict> {
         reason: ready.reason.clone(),
         message: ready.message.clone(),
     })
+}
+
+/// Waits until what was applied as `manifest` is Ready, of whichever kind it is.
+///
+/// # Errors
+/// When it is not in time: why not.
+pub async fn ready_object(
+    namespace: &TestNamespace,
+    manifest: &Value,
+    within: Duration,
+) -> Result<DynamicObject> {
+    let (api, parsed) = namespace.api_of(manifest).await?;
+    let name = parsed.name_any();
+    eventually(within, format!("{name} is Ready"), async || {
+        let object = api.get(&name).await?;
+        let verdict = verdict_of(&object)?;
+        ensure!(verdict.ready, "{}: {}", verdict.reason, verdict.message);
+        Ok(object)
+    })
+    .await
 }
 
 /// Waits until the application is Ready.

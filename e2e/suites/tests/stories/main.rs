@@ -1,5 +1,6 @@
 //! What users see, side by side on one cluster: each story in a namespace of its own.
 
+mod broker;
 mod edits;
 mod faults;
 mod hello;
