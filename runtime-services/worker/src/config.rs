@@ -20,6 +20,10 @@ use crate::retry::{Ladder, Rung};
 /// A broker that is gone without a word is noticed after two of these, in seconds.
 const HEARTBEAT_SECS: u16 = 10;
 
+/// Largest frame in bytes: half of what brokers propose. lapin reserves 64 of them per connection,
+/// half of the memory that a worker may take. Bodies are cut into frames, headers must fit into one.
+const FRAME_MAX: u32 = 64 * 1024;
+
 /// What the worker does, checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -122,6 +126,7 @@ fn broker_uri(text: &str) -> Result<AMQPUri, ConfigError> {
         return invalid(FIELD, "must start with amqp://, TLS is not supported");
     }
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECS);
+    uri.query.frame_max.get_or_insert(FRAME_MAX);
     Ok(uri)
 }
 
@@ -204,10 +209,11 @@ mod tests {
     }
 
     #[test]
-    fn a_good_configuration_is_taken_and_gets_a_heartbeat() {
+    fn a_good_configuration_is_taken_and_gets_limits() {
         let settings = Settings::check(config(), BROKER).unwrap();
         assert_eq!(settings.broker.vhost, "orlop");
         assert_eq!(settings.broker.query.heartbeat, Some(HEARTBEAT_SECS));
+        assert_eq!(settings.broker.query.frame_max, Some(FRAME_MAX));
         assert_eq!(settings.ladder.rungs.len(), 2);
     }
 
