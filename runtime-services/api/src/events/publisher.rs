@@ -58,6 +58,7 @@ pub(super) enum Outcome {
     Unknown,
 }
 
+#[derive(Debug)]
 pub(super) struct Publisher {
     connection: Connection,
     channel: Channel,

@@ -67,6 +67,7 @@ impl Waker {
 }
 
 /// Publishes what is in the outbox.
+#[derive(Debug)]
 pub struct Relay {
     database: Pool,
     broker: AMQPUri,

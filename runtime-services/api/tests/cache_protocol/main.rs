@@ -5,6 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod cell;
+mod script;
+#[path = "../support/mod.rs"]
+mod support;
 mod world;
 
 use std::{
