@@ -21,7 +21,7 @@ pub struct Api {
 
     /// Path before every collection, such as `/api`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 100), regex(pattern = rules::BASE_PATH))]
+    #[schemars(length(min = 2, max = 100), regex(pattern = rules::BASE_PATH))]
     pub base_path: Option<String>,
 
     /// What is kept and served.

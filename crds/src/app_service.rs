@@ -43,7 +43,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {
-        "rule": "has(self.image) != has(self.api)",
+        "rule": "has(self.image) ? !has(self.api) : has(self.api)",
         "message": "exactly one of `image`, `api` must be set"
     },
     {

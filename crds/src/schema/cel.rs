@@ -28,11 +28,21 @@ impl Rules {
         }
     }
 
-    /// Asks each rule of each value that is there.
+    /// Asks each rule of each value that is there. Rules about a change are silent.
     pub(super) fn check(&self, manifest: &Value) -> Vec<Violation> {
+        self.violations(manifest, None)
+    }
+
+    /// As [`Self::check`], with the rules about the change from `before`.
+    #[cfg(test)]
+    pub(super) fn check_change(&self, manifest: &Value, before: &Value) -> Vec<Violation> {
+        self.violations(manifest, Some(before))
+    }
+
+    fn violations(&self, manifest: &Value, before: Option<&Value>) -> Vec<Violation> {
         let verdict = self
             .validator
-            .validate_compiled(&self.compiled, manifest, None);
+            .validate_compiled(&self.compiled, manifest, before);
         verdict
             .err()
             .into_iter()

@@ -131,6 +131,20 @@ fn list(expected: &List, found: &[Value], field: &str, out: &mut Vec<Violation>)
     if !expected.keys.is_empty() {
         repeated_entries(&expected.keys, found, field, out);
     }
+    if expected.is_set {
+        repeated_values(found, field, out);
+    }
+}
+
+fn repeated_values(found: &[Value], field: &str, out: &mut Vec<Violation>) {
+    for (index, value) in found.iter().enumerate() {
+        if let Some(first) = found[..index].iter().position(|other| other == value) {
+            out.push(Violation::invalid(
+                &format!("{field}[{index}]"),
+                words::repeated_value(value, &format!("{field}[{first}]")),
+            ));
+        }
+    }
 }
 
 /// Entries of which a key is missing are judged by their own schema.

@@ -27,10 +27,13 @@ fn a_message_names_the_field_what_is_allowed_and_what_was_found() {
             json!({"image": "web", "port": "80"}),
             "spec.port: must be a whole number, but is the string '80'",
         ),
-        (json!({"image": "web"}), "spec.port: must be set"),
+        (
+            json!({"image": "web"}),
+            "spec: `port` must be set with `image`, and only with it",
+        ),
         (
             json!({"image": "web", "port": null}),
-            "spec.port: must be set",
+            "spec: `port` must be set with `image`, and only with it",
         ),
         (
             json!({"image": "web", "port": 80, "args": [null]}),
@@ -78,7 +81,9 @@ fn a_dangling_reference_is_told() {
     });
     assert_eq!(
         told(&manifest),
-        ["spec.services: `uses[].name` must be the name of another service of this application"]
+        [
+            "spec.services: `uses[].name` must be the name of a database, a cache, a broker, an API or another service of this application"
+        ]
     );
 }
 
@@ -88,7 +93,7 @@ fn a_manifest_of_another_kind_is_refused_with_the_known_ones() {
         told(&json!({"apiVersion": "v1", "kind": "Pod"})),
         [
             "apiVersion: must be orlop.dev/v1alpha1, but is 'v1'",
-            "kind: must be one of AppPlatform, AppService, but is 'Pod'",
+            "kind: must be one of AppPlatform, AppService, BrokerTier, CacheTier, DatabaseTier, WorkerPool, but is 'Pod'",
         ]
     );
     assert_eq!(told(&json!([])), [": must be an object, but is a list"]);
@@ -184,5 +189,70 @@ fn analyse(schema: &CompiledSchema, field: &str) {
     }
     for nested in schema.items.iter().chain(&schema.additional_properties) {
         analyse(nested, &format!("{field}[]"));
+    }
+}
+
+#[test]
+fn what_is_fixed_at_creation_cannot_be_changed_and_the_default_is_what_was_said() {
+    for (kind, before, after, refused) in [
+        (
+            "CacheTier",
+            json!({"valkey": {}}),
+            json!({"valkey": {"shards": 4}}),
+            true,
+        ),
+        (
+            "CacheTier",
+            json!({"valkey": {}}),
+            json!({"valkey": {"shards": 3}}),
+            false,
+        ),
+        (
+            "CacheTier",
+            json!({"valkey": {"replicasPerShard": 0}}),
+            json!({"valkey": {}}),
+            true,
+        ),
+        (
+            "CacheTier",
+            json!({"valkey": {"storage": "1024Mi"}}),
+            json!({"valkey": {}}),
+            false,
+        ),
+        (
+            "BrokerTier",
+            json!({"rabbitmq": {"storage": "1Gi"}}),
+            json!({"rabbitmq": {"storage": "2Gi"}}),
+            true,
+        ),
+        (
+            "DatabaseTier",
+            json!({"postgres": {}}),
+            json!({"postgres": {"version": "17"}}),
+            false,
+        ),
+        (
+            "DatabaseTier",
+            json!({"postgres": {}}),
+            json!({"postgres": {"storage": "2Gi"}}),
+            true,
+        ),
+        (
+            "DatabaseTier",
+            json!({"postgres": {}}),
+            json!({"external": {"secretName": "a"}}),
+            true,
+        ),
+    ] {
+        let found = kinds().iter().find(|found| found.name == kind).unwrap();
+        let manifest = |spec| json!({"metadata": {"name": "a"}, "spec": spec});
+        let violations = found
+            .rules
+            .check_change(&manifest(after.clone()), &manifest(before.clone()));
+        assert_eq!(
+            violations.iter().any(|it| it.message.contains("cannot be")),
+            refused,
+            "{kind}: from {before} to {after}: {violations:?}"
+        );
     }
 }

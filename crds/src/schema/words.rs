@@ -146,6 +146,11 @@ pub(super) fn repeated(keys: &[String], names: &[String], first: &str) -> String
     )
 }
 
+pub(super) fn repeated_value(value: &Value, first: &str) -> String {
+    let value = value.to_string().replace('"', "'");
+    format!("must be a value of its own, but {value} stands in {first} already")
+}
+
 pub(super) fn unknown_field(name: &str, known: &[&str]) -> String {
     let similarity =
         |known: &&str| strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase());

@@ -3,7 +3,12 @@
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use super::{Case, relations, samples, spot::Spot};
+use super::{
+    Case,
+    ranges::{self, Range},
+    references, samples,
+    spot::Spot,
+};
 use crate::schema::{IntOrString, Integer, Kind, List, Object, Schema, Shape, Text, tree::join};
 
 /// A value to put in place of the seed's, and where it must be refused, if anywhere.
@@ -35,10 +40,13 @@ pub(super) fn cases(kind: &'static Kind, spot: &Spot<'_>) -> Vec<Case> {
     let field = spot.field();
     changes(spot, kind.scaled.as_ref() == Some(&field))
         .into_iter()
+        .filter(|change| {
+            change.refused_at.is_some() || !references::is_beyond_components(spot, &change.value)
+        })
         .map(|change| Case {
             name: format!("{} {field}: {}", kind.name, change.what),
             plural: &kind.plural,
-            manifest: relations::rename_target(spot, &change.value),
+            manifest: references::rename_target(spot, &change.value),
             refused_at: change.refused_at,
         })
         .collect()
@@ -65,9 +73,11 @@ fn changes(spot: &Spot<'_>, is_scaled: bool) -> Vec<Change> {
             max_entries,
         } => entries(*max_entries, spot.value(), &field),
         Shape::List(list) => items(list, spot, &field),
-        Shape::Text(text) => texts(text, &field),
+        Shape::Text(text) => texts(text, ranges::of(&spot.schema.rules), &field),
         Shape::Integer(integer) => integers(*integer, &field, is_scaled),
-        Shape::IntOrString(either) => integers_or_texts(either, &field),
+        Shape::IntOrString(either) => {
+            integers_or_texts(either, ranges::of(&spot.schema.rules), &field)
+        }
         Shape::Boolean => Vec::new(),
     });
     changes
@@ -207,9 +217,12 @@ fn entries(max: Option<u64>, value: &Value, field: &str) -> Vec<Change> {
 fn items(list: &List, spot: &Spot<'_>, field: &str) -> Vec<Change> {
     let found = spot.value().as_array().expect("a list has a list");
     let mut changes = Vec::new();
+    if list.is_set {
+        return set_items(list, found, field);
+    }
     if let Some(max) = list.max_items {
         // An application cannot use more other services than it has.
-        if !relations::is_bounded_by_others(&spot.schema_path()) {
+        if !references::is_bounded_by_others(&spot.schema_path()) {
             changes.push(Change::good(
                 "as many entries as allowed",
                 filled(list, found, max),
@@ -246,6 +259,34 @@ fn items(list: &List, spot: &Spot<'_>, field: &str) -> Vec<Change> {
     changes
 }
 
+/// As [`items`], of a list in which no value may stand twice.
+fn set_items(list: &List, found: &[Value], field: &str) -> Vec<Change> {
+    let max = list.max_items.expect("every list is bounded");
+    let max = usize::try_from(max).expect("a bound fits into memory");
+    let values: Vec<Value> = match &list.items.shape {
+        Shape::Text(text) if !text.values.is_empty() => {
+            text.values.iter().map(|value| json!(value)).collect()
+        }
+        _ => (0..max).map(|index| json!(format!("k{index}"))).collect(),
+    };
+    let too_many: Vec<_> = found.iter().cycle().take(max + 1).cloned().collect();
+    let twice = [found, &found[..1]].concat();
+    let mut changes = vec![
+        Change::good("all values", values.into_iter().take(max).collect()),
+        Change::bad("one entry too many", too_many.into(), field),
+        Change::bad(
+            "an entry twice",
+            twice.into(),
+            &format!("{field}[{}]", found.len()),
+        ),
+    ];
+    changes.push(match list.min_items {
+        Some(1) => Change::bad("no entry", json!([]), field),
+        _ => Change::good("no entry", json!([])),
+    });
+    changes
+}
+
 /// The entries, with copies of the smallest under new names up to `count`.
 fn filled(list: &List, entries: &[Value], count: u64) -> Value {
     let count = usize::try_from(count).expect("a bound fits into memory");
@@ -256,7 +297,7 @@ fn filled(list: &List, entries: &[Value], count: u64) -> Value {
     let copies = (0..).map(|index| {
         let mut copy = smallest.clone();
         for key in &list.keys {
-            copy[key] = format!("k{index}").into();
+            copy[key] = new_name(list, key, index).into();
         }
         if copy.get("path").is_some() {
             copy["path"] = format!("/k{index}").into();
@@ -266,8 +307,23 @@ fn filled(list: &List, entries: &[Value], count: u64) -> Value {
     entries.iter().cloned().chain(copies).take(count).collect()
 }
 
-fn texts(text: &Text, field: &str) -> Vec<Change> {
+/// In the case that the key asks for.
+fn new_name(list: &List, key: &str, index: usize) -> String {
+    let name = format!("k{index}");
+    let Shape::Object(object) = &list.items.shape else {
+        return name;
+    };
+    match object.fields.get(key).map(|schema| &schema.shape) {
+        Some(Shape::Text(text)) if text.pattern.as_ref().is_some_and(|it| !it.is_match(&name)) => {
+            name.to_uppercase()
+        }
+        _ => name,
+    }
+}
+
+fn texts(text: &Text, range: Option<Range>, field: &str) -> Vec<Change> {
     let pattern = text.pattern.as_ref();
+    let is_ranged = range.is_some();
     let mut changes: Vec<Change> = text
         .values
         .iter()
@@ -275,18 +331,25 @@ fn texts(text: &Text, field: &str) -> Vec<Change> {
         .collect();
     if let Some(value) = text.values.first() {
         changes.push(Change::bad("no such value", json!("Nonsense"), field));
-        changes.push(Change::bad(
-            "another case",
-            json!(value.to_lowercase()),
-            field,
-        ));
+        let other_case = value.to_lowercase();
+        if !text.values.contains(&other_case) {
+            changes.push(Change::bad("another case", json!(other_case), field));
+        }
     }
+    changes.extend(
+        range
+            .map(|range| within(range, field))
+            .into_iter()
+            .flatten(),
+    );
     if let Some(max) = text
         .max_length
         .map(|max| usize::try_from(max).expect("a bound fits into memory"))
     {
-        let longest = samples::matching(pattern, max).expect("every pattern has a sample");
-        changes.push(Change::good("as long as allowed", json!(longest)));
+        if !is_ranged {
+            let longest = samples::matching(pattern, max).expect("every pattern has a sample");
+            changes.push(Change::good("as long as allowed", json!(longest)));
+        }
         changes.push(Change::bad(
             "one character too long",
             json!("a".repeat(max + 1)),
@@ -324,6 +387,21 @@ fn texts(text: &Text, field: &str) -> Vec<Change> {
     changes
 }
 
+fn within(range: Range, field: &str) -> [Change; 4] {
+    let Range {
+        min,
+        max,
+        below,
+        above,
+    } = range;
+    [
+        Change::good("the least", json!(min)),
+        Change::good("the most", json!(max)),
+        Change::bad("less than the least", json!(below), field),
+        Change::bad("more than the most", json!(above), field),
+    ]
+}
+
 fn integers(integer: Integer, field: &str, is_scaled: bool) -> Vec<Change> {
     let mut changes = Vec::new();
     if let Some(min) = integer.min {
@@ -349,13 +427,15 @@ fn float(integer: i64) -> Value {
     serde_json::from_str(&format!("{integer}.0")).expect("valid JSON")
 }
 
-fn integers_or_texts(either: &IntOrString, field: &str) -> Vec<Change> {
+fn integers_or_texts(either: &IntOrString, range: Option<Range>, field: &str) -> Vec<Change> {
     let bounds = Integer {
         min: either.min,
         max: None,
     };
     let mut changes = integers(bounds, field, false);
-    changes.extend(texts(&either.text, field));
+    // A range that begins above zero refuses what the type allows.
+    changes.retain(|change| range.is_none() || change.refused_at.is_some());
+    changes.extend(texts(&either.text, range, field));
     changes
 }
 

@@ -9,10 +9,16 @@
     reason = "test material: a seed that does not fit the schema is a mistake of the test"
 )]
 
+mod application;
 mod bounds;
+mod ranges;
+mod references;
 mod relations;
 mod samples;
 mod spot;
+mod tiers;
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -60,7 +66,7 @@ pub fn cases() -> Vec<Case> {
                     .iter()
                     .flat_map(|spot| bounds::cases(kind, spot)),
             );
-            cases.extend(relations::cases(kind, &seeds[0]));
+            cases.extend(relations::cases(kind, &seeds));
             cases
         })
         .collect()
@@ -71,6 +77,10 @@ fn seeds(kind: &Kind) -> Vec<Value> {
     let text = match kind.name.as_str() {
         "AppPlatform" => include_str!("app_platform.yaml"),
         "AppService" => include_str!("app_service.yaml"),
+        "BrokerTier" => include_str!("broker_tier.yaml"),
+        "CacheTier" => include_str!("cache_tier.yaml"),
+        "DatabaseTier" => include_str!("database_tier.yaml"),
+        "WorkerPool" => include_str!("worker_pool.yaml"),
         other => unreachable!("{other} has seeds"),
     };
     serde_saphyr::from_multiple(text).expect("valid YAML")
@@ -78,9 +88,9 @@ fn seeds(kind: &Kind) -> Vec<Value> {
 
 /// The first value of each field of the spec.
 fn spots<'a>(kind: &'a Kind, seeds: &'a [Value]) -> Vec<Spot<'a>> {
-    let mut spots = Vec::new();
+    let (mut seen, mut spots) = (BTreeSet::new(), Vec::new());
     for seed in seeds {
-        spot::collect(&kind.schema, seed, &mut spots);
+        spot::collect(&kind.schema, seed, &mut seen, &mut spots);
     }
     spots
 }

@@ -2,66 +2,89 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, spot::Spot};
+use super::{Case, application, tiers};
 use crate::schema::Kind;
 
-/// The field that names another service of the application, and the services that it may name.
-const REFERENCE: (&str, &str) = ("spec.services[].uses[].name", "/spec/services");
-/// The list whose length the number of the other services bounds before `maxItems` does.
-const BOUNDED_BY_OTHERS: &str = "spec.services[].uses";
-
-pub(super) fn is_bounded_by_others(schema_path: &str) -> bool {
-    schema_path == BOUNDED_BY_OTHERS
-}
-
-/// The seed with another value at `spot`; where that is a reference, what it names is renamed too.
-pub(super) fn rename_target(spot: &Spot<'_>, value: &Value) -> Value {
-    let old = spot.value().clone();
-    let mut manifest = spot.replaced(value.clone());
-    let (reference, targets) = REFERENCE;
-    if spot.schema_path() == reference
-        && let Some(Value::Array(targets)) = manifest.pointer_mut(targets)
-    {
-        for target in targets.iter_mut().filter(|target| target["name"] == old) {
-            target["name"] = value.clone();
-        }
-    }
-    manifest
-}
-
-pub(super) fn cases(kind: &'static Kind, seed: &Value) -> Vec<Case> {
-    let case = |(what, edits, refused_at): Relation<'_>| Case {
-        name: format!("{}: {what}", kind.name),
-        plural: &kind.plural,
-        manifest: edited(seed, &edits),
-        refused_at: refused_at.map(str::to_owned),
-    };
-    let mut relations = identity();
+pub(super) fn cases(kind: &'static Kind, seeds: &[Value]) -> Vec<Case> {
+    let mut relations: Vec<_> = of_seed(0, identity()).collect();
     match kind.name.as_str() {
         "AppPlatform" => {
-            relations.extend(name_lengths(30));
-            relations.extend(references());
-            relations.extend(routes());
-            relations.extend(resources(
-                "/spec/services/0/resources",
-                "spec.services[0].resources",
+            relations.extend(of_seed(0, name_lengths(30)));
+            relations.extend(of_seed(0, application::references()));
+            relations.extend(of_seed(0, application::routes()));
+            for (pointer, field) in [
+                ("/spec/services/0/resources", "spec.services[0].resources"),
+                ("/spec/edge/resources", "spec.edge.resources"),
+            ] {
+                relations.extend(of_seed(0, resources(pointer, field)));
+            }
+            relations.extend(of_seed(
+                0,
+                pod_options("/spec/services/0", "spec.services[0]"),
             ));
-            relations.extend(resources("/spec/edge/resources", "spec.edge.resources"));
-            relations.extend(pod_options("/spec/services/0", "spec.services[0]"));
-            relations.extend(largest());
+            relations.extend(of_seed(0, application::largest()));
+            relations.extend(of_seed(2, application::components()));
         }
         "AppService" => {
-            relations.extend(name_lengths(52));
-            relations.extend(resources("/spec/resources", "spec.resources"));
-            relations.extend(pod_options("/spec", "spec"));
+            relations.extend(of_seed(0, name_lengths(52)));
+            relations.extend(of_seed(0, resources("/spec/resources", "spec.resources")));
+            relations.extend(of_seed(0, pod_options("/spec", "spec")));
+            relations.extend(of_seed(0, tiers::image_or_api()));
+        }
+        "BrokerTier" => {
+            relations.extend(of_seed(0, name_lengths(52)));
+            relations.extend(of_seed(
+                0,
+                resources("/spec/rabbitmq/resources", "spec.rabbitmq.resources"),
+            ));
+            relations.extend(of_seed(0, pod_options("/spec", "spec")));
+            relations.extend(of_seed(0, tiers::retry()));
+        }
+        "CacheTier" => {
+            relations.extend(of_seed(0, name_lengths(52)));
+            relations.extend(of_seed(
+                0,
+                resources("/spec/valkey/resources", "spec.valkey.resources"),
+            ));
+            relations.extend(of_seed(0, pod_options("/spec", "spec")));
+        }
+        "DatabaseTier" => {
+            relations.extend(of_seed(0, name_lengths(52)));
+            relations.extend(of_seed(
+                0,
+                resources("/spec/postgres/resources", "spec.postgres.resources"),
+            ));
+            relations.extend(of_seed(0, pod_options("/spec", "spec")));
+            relations.extend(of_seed(2, tiers::external()));
+        }
+        "WorkerPool" => {
+            relations.extend(of_seed(0, name_lengths(52)));
+            relations.extend(of_seed(0, resources("/spec/resources", "spec.resources")));
+            relations.extend(of_seed(0, pod_options("/spec", "spec")));
+            relations.extend(of_seed(0, tiers::workers()));
         }
         other => unreachable!("{other} has relations"),
     }
-    relations.into_iter().map(case).collect()
+    relations
+        .into_iter()
+        .map(|(seed, (what, edits, refused_at))| Case {
+            name: format!("{}: {what}", kind.name),
+            plural: &kind.plural,
+            manifest: edited(&seeds[seed], &edits),
+            refused_at: refused_at.map(str::to_owned),
+        })
+        .collect()
+}
+
+fn of_seed<'a>(
+    seed: usize,
+    relations: Vec<Relation<'a>>,
+) -> impl Iterator<Item = (usize, Relation<'a>)> {
+    relations.into_iter().map(move |relation| (seed, relation))
 }
 
 /// What it is, values to set by JSON pointer (`null` removes), and where it must be refused.
-type Relation<'a> = (String, Vec<(String, Value)>, Option<&'a str>);
+pub(super) type Relation<'a> = (String, Vec<(String, Value)>, Option<&'a str>);
 
 fn identity() -> Vec<Relation<'static>> {
     let bad = |what: &str, pointer: &str, value: Value, field| {
@@ -178,76 +201,6 @@ fn name_lengths(max: usize) -> Vec<Relation<'static>> {
     ]
 }
 
-fn references() -> Vec<Relation<'static>> {
-    let uses = |name: &str| vec![("/spec/services/0/uses/0/name".to_owned(), json!(name))];
-    vec![
-        ("another service is used".to_owned(), uses("third"), None),
-        (
-            "no such service is used".to_owned(),
-            uses("nobody"),
-            Some("spec.services"),
-        ),
-        (
-            "a service uses itself".to_owned(),
-            uses("web"),
-            Some("spec.services"),
-        ),
-        (
-            "a service uses the edge".to_owned(),
-            uses("edge"),
-            Some("spec.services"),
-        ),
-        (
-            "services use each other".to_owned(),
-            vec![("/spec/services/1/uses".to_owned(), json!([{"name": "web"}]))],
-            None,
-        ),
-        (
-            "a service is called as the edge".to_owned(),
-            vec![("/spec/services/2/name".to_owned(), json!("edge"))],
-            Some("spec.services[2].name"),
-        ),
-    ]
-}
-
-fn routes() -> Vec<Relation<'static>> {
-    let routes = |service, paths: &[&str]| {
-        let routes: Vec<_> = paths
-            .iter()
-            .enumerate()
-            .map(|(index, path)| json!({"name": format!("r{index}"), "path": path}))
-            .collect();
-        (format!("/spec/services/{service}/routes"), json!(routes))
-    };
-    vec![
-        (
-            "routes of one name in two services".to_owned(),
-            vec![routes(0, &["/a"]), routes(1, &["/b"])],
-            None,
-        ),
-        (
-            "a path in two services".to_owned(),
-            vec![routes(0, &["/a"]), routes(1, &["/a"])],
-            Some("spec.services"),
-        ),
-        (
-            "a path in the last of two routes".to_owned(),
-            vec![routes(0, &["/a", "/b"]), routes(1, &["/c", "/b"])],
-            Some("spec.services"),
-        ),
-        (
-            "a path twice in a service".to_owned(),
-            vec![routes(0, &["/a", "/a"])],
-            Some("spec.services[0].routes"),
-        ),
-        (
-            "a path twice in a service and in another".to_owned(),
-            vec![routes(0, &["/a", "/a"]), routes(1, &["/a"])],
-            Some("spec.services[0].routes"),
-        ),
-    ]
-}
-
 fn resources<'a>(pointer: &str, field: &'a str) -> Vec<Relation<'a>> {
     let set = |name: &str, request: Value, limit: Value| {
         vec![(
@@ -335,39 +288,6 @@ fn pod_options<'a>(pointer: &str, field: &'a str) -> Vec<Relation<'a>> {
     .into_iter()
     .map(|(what, edits, refused_at)| (format!("{field}: {what}"), edits, refused_at))
     .collect()
-}
-
-/// As many services, routes and uses as there can be at once: what the rules cost at most.
-fn largest() -> Vec<Relation<'static>> {
-    const SERVICES: usize = 24;
-    const ROUTES: usize = 8;
-    let long = |index: usize| format!("{}{index:02}", "s".repeat(18));
-    let services: Vec<_> = (0..SERVICES)
-        .map(|service| {
-            let uses: Vec<_> = (0..SERVICES)
-                .filter(|other| *other != service)
-                .map(|other| json!({"name": long(other)}))
-                .collect();
-            let routes: Vec<_> = (0..ROUTES)
-                .map(|route| {
-                    let path = format!("/{}{service:02}{route}", "p".repeat(124));
-                    json!({"name": format!("r{route}"), "path": path})
-                })
-                .collect();
-            json!({"name": long(service), "image": "web", "port": 1, "uses": uses, "routes": routes})
-        })
-        .collect();
-    let mut clashing = services.clone();
-    clashing[SERVICES - 1]["routes"][ROUTES - 1]["path"] = services[0]["routes"][0]["path"].clone();
-    let set = |services: Vec<Value>| vec![("/spec/services".to_owned(), json!(services))];
-    vec![
-        ("the largest application".to_owned(), set(services), None),
-        (
-            "the largest application, one path twice".to_owned(),
-            set(clashing),
-            Some("spec.services"),
-        ),
-    ]
 }
 
 fn edited(seed: &Value, edits: &[(String, Value)]) -> Value {

@@ -10,6 +10,7 @@ pub(super) fn matching(pattern: Option<&Regex>, length: usize) -> Option<String>
     };
     let candidates = [
         "a".repeat(length),
+        "A".repeat(length),
         format!("/{}", "a".repeat(length.saturating_sub(1))),
         format!(
             "{}/{}",

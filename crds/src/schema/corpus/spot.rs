@@ -1,6 +1,6 @@
 //! Places in a seed, each with its schema.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use serde_json::Value;
 
@@ -62,8 +62,13 @@ impl Spot<'_> {
     }
 }
 
-/// Adds the places of `spec` whose schema has no place yet.
-pub(super) fn collect<'a>(root: &'a Schema, seed: &'a Value, spots: &mut Vec<Spot<'a>>) {
+/// Adds the places of `spec` whose schema path has not been `seen` yet.
+pub(super) fn collect<'a>(
+    root: &'a Schema,
+    seed: &'a Value,
+    seen: &mut BTreeSet<String>,
+    spots: &mut Vec<Spot<'a>>,
+) {
     let Shape::Object(object) = &root.shape else {
         return;
     };
@@ -72,10 +77,10 @@ pub(super) fn collect<'a>(root: &'a Schema, seed: &'a Value, spots: &mut Vec<Spo
         seed,
         path: vec![Step::Field("spec".to_owned())],
     };
-    visit(spec, spots);
+    visit(spec, seen, spots);
 }
 
-fn visit<'a>(spot: Spot<'a>, spots: &mut Vec<Spot<'a>>) {
+fn visit<'a>(spot: Spot<'a>, seen: &mut BTreeSet<String>, spots: &mut Vec<Spot<'a>>) {
     let value = spot.value().clone();
     let child = |schema: &'a Schema, step: Step| Spot {
         schema,
@@ -98,12 +103,11 @@ fn visit<'a>(spot: Spot<'a>, spots: &mut Vec<Spot<'a>>) {
             .collect(),
         _ => Vec::new(),
     };
-    let schema_path = spot.schema_path();
-    if spots.iter().all(|known| known.schema_path() != schema_path) {
+    if seen.insert(spot.schema_path()) {
         spots.push(spot);
     }
     for child in children {
-        visit(child, spots);
+        visit(child, seen, spots);
     }
 }
 

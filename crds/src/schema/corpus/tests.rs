@@ -30,7 +30,7 @@ fn every_case_has_a_name_of_its_own() {
     }
     let repeated: Vec<_> = seen.iter().filter(|(_, count)| **count > 1).collect();
     assert!(repeated.is_empty(), "{repeated:?}");
-    assert!(seen.len() > 1000, "only {} cases", seen.len());
+    assert!(seen.len() > 5000, "only {} cases", seen.len());
 }
 
 #[test]
@@ -86,7 +86,10 @@ fn paths(schema: &Schema, path: String, out: &mut BTreeSet<String>) {
 }
 
 fn collect_rules(schema: &Schema, out: &mut Vec<String>) {
-    out.extend(schema.rules.iter().map(|rule| rule.message.clone()));
+    // What forbids a change needs two manifests: a test of its own.
+    let rules = schema.rules.iter();
+    let rules = rules.filter(|rule| !rule.rule.contains("oldSelf"));
+    out.extend(rules.map(|rule| rule.message.clone()));
     match &schema.shape {
         Shape::Object(object) => object
             .fields

@@ -1,0 +1,223 @@
+//! Cases about what the components of an application say of each other.
+
+use serde_json::{Value, json};
+
+use super::relations::Relation;
+
+pub(super) fn references() -> Vec<Relation<'static>> {
+    let uses = |name: &str| vec![("/spec/services/0/uses/0/name".to_owned(), json!(name))];
+    vec![
+        ("another service is used".to_owned(), uses("third"), None),
+        ("a database is used".to_owned(), uses("db"), None),
+        ("a cache is used".to_owned(), uses("cache"), None),
+        ("a broker is used".to_owned(), uses("mq"), None),
+        (
+            "no such service is used".to_owned(),
+            uses("nobody"),
+            Some("spec.services"),
+        ),
+        (
+            "a service uses itself".to_owned(),
+            uses("web"),
+            Some("spec.services"),
+        ),
+        (
+            "a service uses the edge".to_owned(),
+            uses("edge"),
+            Some("spec.services"),
+        ),
+        (
+            "services use each other".to_owned(),
+            vec![("/spec/services/1/uses".to_owned(), json!([{"name": "web"}]))],
+            None,
+        ),
+        (
+            "a service is called as the edge".to_owned(),
+            vec![("/spec/services/2/name".to_owned(), json!("edge"))],
+            Some("spec.services[2].name"),
+        ),
+    ]
+}
+
+pub(super) fn routes() -> Vec<Relation<'static>> {
+    let routes = |service, paths: &[&str]| {
+        let routes: Vec<_> = paths
+            .iter()
+            .enumerate()
+            .map(|(index, path)| json!({"name": format!("r{index}"), "path": path}))
+            .collect();
+        (format!("/spec/services/{service}/routes"), json!(routes))
+    };
+    vec![
+        (
+            "routes of one name in two services".to_owned(),
+            vec![routes(0, &["/a"]), routes(1, &["/b"])],
+            None,
+        ),
+        (
+            "a path in two services".to_owned(),
+            vec![routes(0, &["/a"]), routes(1, &["/a"])],
+            Some("spec.services"),
+        ),
+        (
+            "a path in the last of two routes".to_owned(),
+            vec![routes(0, &["/a", "/b"]), routes(1, &["/c", "/b"])],
+            Some("spec.services"),
+        ),
+        (
+            "a path twice in a service".to_owned(),
+            vec![routes(0, &["/a", "/a"])],
+            Some("spec.services[0].routes"),
+        ),
+        (
+            "a path twice in a service and in another".to_owned(),
+            vec![routes(0, &["/a", "/a"]), routes(1, &["/a"])],
+            Some("spec.services[0].routes"),
+        ),
+    ]
+}
+
+/// On a seed in which a worker has a broker, a queue and a handler of its own, and an API a database
+/// and a cache.
+pub(super) fn components() -> Vec<Relation<'static>> {
+    let edit = |what: &str, pointer: &str, value: Value, refused_at| {
+        (
+            what.to_owned(),
+            vec![(pointer.to_owned(), value)],
+            refused_at,
+        )
+    };
+    let source = "/spec/workers/0/source/rabbitmq";
+    let handler = "/spec/workers/0/handler/http/service";
+    vec![
+        edit(
+            "an API is used",
+            "/spec/services/1/uses/0/name",
+            json!("boats"),
+            None,
+        ),
+        edit(
+            "a worker is used",
+            "/spec/services/1/uses/0/name",
+            json!("post"),
+            Some("spec.services"),
+        ),
+        edit(
+            "no such database",
+            "/spec/apis/0/database",
+            json!("nobody"),
+            Some("spec.apis"),
+        ),
+        edit(
+            "a cache in place of a database",
+            "/spec/apis/0/database",
+            json!("cache"),
+            Some("spec.apis"),
+        ),
+        edit(
+            "no such cache",
+            "/spec/apis/0/cache",
+            json!("nobody"),
+            Some("spec.apis"),
+        ),
+        edit(
+            "no such broker",
+            &format!("{source}/broker"),
+            json!("nobody"),
+            Some("spec.workers"),
+        ),
+        edit(
+            "no such queue",
+            &format!("{source}/queue"),
+            json!("nothing"),
+            Some("spec.workers"),
+        ),
+        edit(
+            "a queue of another broker",
+            &format!("{source}/queue"),
+            json!("emails"),
+            Some("spec.workers"),
+        ),
+        edit(
+            "no such handler",
+            handler,
+            json!("nobody"),
+            Some("spec.workers"),
+        ),
+        edit(
+            "an API as handler",
+            handler,
+            json!("boats"),
+            Some("spec.workers"),
+        ),
+        edit(
+            "no databases",
+            "/spec/databases",
+            Value::Null,
+            Some("spec.apis"),
+        ),
+        edit(
+            "no brokers",
+            "/spec/brokers",
+            Value::Null,
+            Some("spec.workers"),
+        ),
+        edit(
+            "a path of an API in a service",
+            "/spec/services/0/routes",
+            json!([{"name": "other", "path": "/boats"}]),
+            Some("spec.services"),
+        ),
+        edit(
+            "a path in two APIs",
+            "/spec/apis/1/routes",
+            json!([{"name": "other", "path": "/boats"}]),
+            Some("spec.apis"),
+        ),
+        edit(
+            "a name in two lists",
+            "/spec/workers/1/name",
+            json!("helper"),
+            Some("spec"),
+        ),
+        edit(
+            "a worker is called as the edge",
+            "/spec/workers/0/name",
+            json!("edge"),
+            Some("spec.workers[0].name"),
+        ),
+    ]
+}
+
+/// As many services, routes and uses as there can be at once: what the rules cost at most.
+pub(super) fn largest() -> Vec<Relation<'static>> {
+    const SERVICES: usize = 24;
+    const ROUTES: usize = 8;
+    let long = |index: usize| format!("{}{index:02}", "s".repeat(18));
+    let services: Vec<_> = (0..SERVICES)
+        .map(|service| {
+            let uses: Vec<_> = (0..SERVICES)
+                .filter(|other| *other != service)
+                .map(|other| json!({"name": long(other)}))
+                .collect();
+            let routes: Vec<_> = (0..ROUTES)
+                .map(|route| {
+                    let path = format!("/{}{service:02}{route}", "p".repeat(124));
+                    json!({"name": format!("r{route}"), "path": path})
+                })
+                .collect();
+            json!({"name": long(service), "image": "web", "port": 1, "uses": uses, "routes": routes})
+        })
+        .collect();
+    let mut clashing = services.clone();
+    clashing[SERVICES - 1]["routes"][ROUTES - 1]["path"] = services[0]["routes"][0]["path"].clone();
+    let set = |services: Vec<Value>| vec![("/spec/services".to_owned(), json!(services))];
+    vec![
+        ("the largest application".to_owned(), set(services), None),
+        (
+            "the largest application, one path twice".to_owned(),
+            set(clashing),
+            Some("spec.services"),
+        ),
+    ]
+}
