@@ -18,7 +18,7 @@ use super::{
 /// The table, made by the migrations.
 pub const SCHEMA: &str = "
 create table if not exists orlop_cache_trust (
-    only boolean primary key default true check (only),
+    single boolean primary key check (single),
     epoch bigint not null,
     trusted boolean not null,
     layout bigint not null,
