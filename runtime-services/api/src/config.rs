@@ -12,7 +12,8 @@ use orlop_telemetry::logs;
 use thiserror::Error;
 
 /// The API runtime: serves declared types as REST over PostgreSQL.
-#[derive(Debug, Parser)]
+// Not Debug: addresses hold passwords.
+#[derive(Parser)]
 #[command(version)]
 pub struct Args {
     /// The configuration, as JSON.
@@ -27,12 +28,46 @@ pub struct Args {
     /// Address of the database: `postgres://user:password@host:port/database`.
     #[arg(long, env = api::DATABASE_URL, hide_env_values = true)]
     pub database_url: String,
+    /// Address of one cache, or of any node of a cluster: `redis://user:password@host:port`.
+    #[arg(long, env = api::REDIS_URL, hide_env_values = true)]
+    pub redis_url: Option<String>,
+    /// Addresses of a cluster's nodes, `host:port` with commas between them.
+    #[arg(long, env = api::REDIS_NODES)]
+    pub redis_nodes: Option<String>,
+    /// Address of the broker: `amqp://user:password@host:port/vhost`.
+    #[arg(long, env = api::AMQP_URL, hide_env_values = true)]
+    pub amqp_url: Option<String>,
     /// How a line of the log looks.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = logs::Format::Json)]
     pub log_format: logs::Format,
     /// What is logged: a list of directives.
     #[arg(long, env = "LOG", default_value = "info")]
     pub log: String,
+}
+
+/// Where everything is that the service speaks to, and where it listens.
+#[derive(Clone)]
+pub struct Addresses {
+    pub api: SocketAddr,
+    pub health: SocketAddr,
+    pub database: String,
+    pub redis_url: Option<String>,
+    pub redis_nodes: Option<String>,
+    pub amqp_url: Option<String>,
+}
+
+impl Args {
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        Addresses {
+            api: self.listen,
+            health: self.listen_health,
+            database: self.database_url.clone(),
+            redis_url: self.redis_url.clone(),
+            redis_nodes: self.redis_nodes.clone(),
+            amqp_url: self.amqp_url.clone(),
+        }
+    }
 }
 
 /// The checked configuration; nobody looks at the declared types afterwards.

@@ -1,14 +1,15 @@
 use clap::Parser as _;
-use orlop_api::config::{Args, Config};
+use orlop_api::{
+    Service,
+    config::{Args, Config},
+};
 
-fn main() -> anyhow::Result<()> {
+#[tokio::main(flavor = "multi_thread")]
+async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     orlop_telemetry::logs::init(args.log_format, &args.log)?;
+    let stop = orlop_telemetry::shutdown::on_signal()?;
     let config = Config::read(&args.config)?;
-    tracing::info!(
-        api = config.said.name,
-        types = config.model.entities().count(),
-        "the configuration is valid"
-    );
-    Ok(())
+    let service = Service::bind(config, &args.addresses()).await?;
+    service.run(stop).await
 }

@@ -18,10 +18,14 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> String {
 
 /// 16 hexadecimal digits.
 pub(crate) fn fingerprint(bytes: &[u8]) -> String {
+    format!("{:016x}", hash(bytes))
+}
+
+/// The first eight bytes of the SHA-256.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     Sha256::digest(bytes)[..8]
         .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+        .fold(0, |hash, byte| hash << 8 | u64::from(*byte))
 }
 
 /// Whether an `If-None-Match` names the tag: the client has it already. Weak comparison.

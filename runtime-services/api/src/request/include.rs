@@ -56,13 +56,11 @@ impl Include {
             Some((name, rest)) => (name, Some(rest)),
             None => (path, None),
         };
-        let at = match self.edges.iter().position(|edge| edge.name == name) {
-            Some(at) => at,
-            None => {
-                self.edges.push(step(model, from, name)?);
-                self.edges.len() - 1
-            }
-        };
+        let known = self.edges.iter().position(|edge| edge.name == name);
+        let at = known.unwrap_or(self.edges.len());
+        if known.is_none() {
+            self.edges.push(step(model, from, name)?);
+        }
         let edge = &mut self.edges[at];
         match rest {
             Some(rest) => edge.below.add(model, edge.to, rest),

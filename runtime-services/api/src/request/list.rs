@@ -9,7 +9,7 @@ use crate::{
 };
 
 pub(crate) const LIMIT_MAX: u32 = 200;
-const LIMIT_DEFAULT: u32 = 50;
+pub(crate) const LIMIT_DEFAULT: u32 = 50;
 /// More would be a search, which is a service's work.
 const FILTERS_MAX: usize = 16;
 const SORT_MAX: usize = 3;

@@ -10,6 +10,8 @@ pub(crate) mod schema;
 pub(crate) mod select;
 pub(crate) mod write;
 
+pub(crate) use object::INCLUDED_MAX;
+
 use std::fmt::Write as _;
 
 use orlop_contract::types::Kind;
@@ -22,6 +24,9 @@ use crate::value::{Value, parameter_type};
 pub(crate) struct Sql {
     pub(crate) text: String,
     pub(crate) parameters: Vec<(Value, Type)>,
+    /// Whether the text follows from the model alone. Such texts are few, so each is prepared once
+    /// per connection; the others are as many as clients can think of.
+    pub(crate) is_fixed: bool,
 }
 
 impl Sql {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use orlop_contract::types::{Column, Entity, IndexKind, Kind, Literal, Model, ModelIndex};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+
+use crate::request::etag;
 
 /// All tables of one API. Recorded in the database as JSON: members are added to it, never renamed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,9 +124,8 @@ pub(crate) fn identifier(table: &str, column: &str, suffix: &str) -> String {
     if name.len() <= IDENTIFIER_MAX {
         return name;
     }
-    let hash = Sha256::digest(name.as_bytes());
-    let digits: String = hash[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}_{digits}", &name[..IDENTIFIER_MAX - 9])
+    let digits = etag::fingerprint(name.as_bytes());
+    format!("{}_{digits}", &name[..IDENTIFIER_MAX - 1 - digits.len()])
 }
 
 fn table_column(model: &Model, column: &Column) -> TableColumn {

@@ -3,7 +3,6 @@
 use orlop_contract::types::{EntityId, Model};
 use uuid::Uuid;
 
-pub(crate) use super::object::INCLUDED_MAX;
 use super::{Aliases, Sql, object};
 use crate::{
     request::{
@@ -18,7 +17,10 @@ pub(crate) fn one(model: &Model, entity: EntityId, id: Uuid, include: &Include) 
     let mut aliases = Aliases::default();
     let alias = aliases.next();
     let object = object::expression(model, entity, &alias, include, &mut aliases);
-    let mut sql = Sql::default();
+    let mut sql = Sql {
+        is_fixed: include.is_empty(),
+        ..Sql::default()
+    };
     sql.push(&format!(
         "select {alias}.\"version\", {object}::text from \"{}\" {alias} where {alias}.\"id\" = ",
         model.entity(entity).table

@@ -11,13 +11,12 @@ use crate::request::{
 };
 
 /// Creates all drafts, which are of one entity and at least one.
-pub(crate) fn insert<'a>(
-    model: &Model,
-    entity: EntityId,
-    drafts: impl IntoIterator<Item = &'a Draft>,
-) -> Sql {
+pub(crate) fn insert(model: &Model, entity: EntityId, drafts: &[&Draft]) -> Sql {
     let declared = model.entity(entity);
-    let mut sql = Sql::default();
+    let mut sql = Sql {
+        is_fixed: drafts.len() == 1,
+        ..Sql::default()
+    };
     sql.push("with t0 as (insert into ")
         .identifier(&declared.table)
         .push(" (\"id\"");
@@ -25,7 +24,7 @@ pub(crate) fn insert<'a>(
         sql.push(", ").identifier(&column.column);
     }
     sql.push(") values ");
-    for (at, draft) in drafts.into_iter().enumerate() {
+    for (at, draft) in drafts.iter().enumerate() {
         sql.push(if at > 0 { ", (" } else { "(" }).bind_id(draft.id);
         for (column, value) in declared.columns.iter().zip(&draft.values) {
             sql.push(", ").bind(&column.kind, value.clone());
@@ -74,7 +73,7 @@ pub(crate) fn update(
 
 /// Locks one thing against changes and against new references to it, and answers its version.
 pub(crate) fn lock(model: &Model, entity: EntityId, id: Uuid) -> Sql {
-    let mut sql = Sql::default();
+    let mut sql = fixed();
     sql.push("select \"version\" from ")
         .identifier(&model.entity(entity).table)
         .push(" where \"id\" = ")
@@ -85,7 +84,7 @@ pub(crate) fn lock(model: &Model, entity: EntityId, id: Uuid) -> Sql {
 
 /// Locks the parts of things that are locked, and answers their ids.
 pub(crate) fn lock_parts(model: &Model, part: EntityId, column: &str, wholes: &[Uuid]) -> Sql {
-    let mut sql = Sql::default();
+    let mut sql = fixed();
     sql.push("select \"id\" from ")
         .identifier(&model.entity(part).table)
         .push(" where ")
@@ -97,13 +96,20 @@ pub(crate) fn lock_parts(model: &Model, part: EntityId, column: &str, wholes: &[
 
 /// Deletes things, and answers them as they were.
 pub(crate) fn delete(model: &Model, entity: EntityId, ids: &[Uuid]) -> Sql {
-    let mut sql = Sql::default();
+    let mut sql = fixed();
     sql.push("with t0 as (delete from ")
         .identifier(&model.entity(entity).table)
         .push(" where \"id\"");
     among(&mut sql, ids);
     answering(&mut sql, model, entity);
     sql
+}
+
+fn fixed() -> Sql {
+    Sql {
+        is_fixed: true,
+        ..Sql::default()
+    }
 }
 
 fn among(sql: &mut Sql, ids: &[Uuid]) {
@@ -137,7 +143,7 @@ mod tests {
         )
         .unwrap();
         let texts = [
-            insert(&model, pier, [&draft, &draft]).text,
+            insert(&model, pier, &[&draft, &draft]).text,
             update(
                 &model,
                 pier,

@@ -12,6 +12,14 @@ pub struct Model {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntityId(pub(super) usize);
 
+impl EntityId {
+    /// Where it stands in [`Model::entities`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0
+    }
+}
+
 impl Model {
     /// All entities, in the order in which they were declared.
     pub fn entities(&self) -> impl Iterator<Item = (EntityId, &Entity)> {

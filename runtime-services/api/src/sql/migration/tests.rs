@@ -10,7 +10,7 @@ fn schema(types: serde_json::Value) -> Schema {
 }
 
 /// A boat with these fields and indexes.
-fn boat(fields: serde_json::Value, indexes: serde_json::Value) -> Schema {
+fn boat(fields: &serde_json::Value, indexes: &serde_json::Value) -> Schema {
     schema(json!([{"name": "Boat", "fields": fields, "indexes": indexes}]))
 }
 
@@ -46,16 +46,16 @@ fn nothing_is_done_twice() {
 
 #[test]
 fn a_new_field_is_added_if_old_rows_can_have_it() {
-    let before = boat(json!([]), json!([]));
+    let before = boat(&json!([]), &json!([]));
     let optional = boat(
-        json!([{"name": "note", "type": "Text", "optional": true}]),
-        json!([]),
+        &json!([{"name": "note", "type": "Text", "optional": true}]),
+        &json!([]),
     );
     let defaulted = boat(
-        json!([{"name": "note", "type": "Text", "default": "it's"}]),
-        json!([]),
+        &json!([{"name": "note", "type": "Text", "default": "it's"}]),
+        &json!([]),
     );
-    let required = boat(json!([{"name": "note", "type": "Text"}]), json!([]));
+    let required = boat(&json!([{"name": "note", "type": "Text"}]), &json!([]));
     assert_eq!(
         statements(&before, &optional),
         ["alter table \"boat\" add column \"note\" text"]
@@ -69,25 +69,31 @@ fn a_new_field_is_added_if_old_rows_can_have_it() {
 
 #[test]
 fn a_renamed_field_keeps_its_column() {
-    let before = boat(json!([{"name": "cost", "type": "Decimal"}]), json!([]));
+    let before = boat(&json!([{"name": "cost", "type": "Decimal"}]), &json!([]));
     let renamed = boat(
-        json!([{"name": "price", "type": "Decimal", "column": "cost"}]),
-        json!([]),
+        &json!([{"name": "price", "type": "Decimal", "column": "cost"}]),
+        &json!([]),
     );
     assert_eq!(statements(&before, &renamed), [""; 0]);
 }
 
 #[test]
 fn bounds_change_no_table() {
-    let before = boat(json!([{"name": "a", "type": "Int", "max": "5"}]), json!([]));
-    let after = boat(json!([{"name": "a", "type": "Int", "max": "9"}]), json!([]));
+    let before = boat(
+        &json!([{"name": "a", "type": "Int", "max": "5"}]),
+        &json!([]),
+    );
+    let after = boat(
+        &json!([{"name": "a", "type": "Int", "max": "9"}]),
+        &json!([]),
+    );
     assert_eq!(statements(&before, &after), [""; 0]);
 }
 
 #[test]
 fn a_field_that_is_declared_no_more_stays_and_may_be_null() {
-    let before = boat(json!([{"name": "note", "type": "Text"}]), json!([]));
-    let after = boat(json!([]), json!([]));
+    let before = boat(&json!([{"name": "note", "type": "Text"}]), &json!([]));
+    let after = boat(&json!([]), &json!([]));
     assert_eq!(
         statements(&before, &after),
         ["alter table \"boat\" alter column \"note\" drop not null"]
@@ -96,10 +102,10 @@ fn a_field_that_is_declared_no_more_stays_and_may_be_null() {
 
 #[test]
 fn the_old_revision_can_start_again_after_the_new_one_migrated() {
-    let old = boat(json!([{"name": "gone", "type": "Text"}]), json!([]));
+    let old = boat(&json!([{"name": "gone", "type": "Text"}]), &json!([]));
     let new = boat(
-        json!([{"name": "note", "type": "Text", "default": "x"}]),
-        json!([{"name": "note", "fields": ["note"], "kind": "Unique"}]),
+        &json!([{"name": "note", "type": "Text", "default": "x"}]),
+        &json!([{"name": "note", "fields": ["note"], "kind": "Unique"}]),
     );
     let recorded = plan(&old, &new).unwrap().record;
     let again = plan(&recorded, &old).unwrap();
