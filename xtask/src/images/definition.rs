@@ -272,6 +272,7 @@ mod tests {
                 "orlop-edge",
                 "orlop-fixture-mailer",
                 "orlop-fixture-page",
+                "orlop-fixture-shop-page",
                 "orlop-operator",
                 "orlop-postgres",
                 "orlop-rabbitmq",
