@@ -269,6 +269,7 @@ mod tests {
         assert_eq!(
             names,
             [
+                "orlop-api",
                 "orlop-edge",
                 "orlop-fixture-mailer",
                 "orlop-fixture-page",
@@ -277,6 +278,7 @@ mod tests {
                 "orlop-postgres",
                 "orlop-rabbitmq",
                 "orlop-valkey",
+                "orlop-worker",
             ]
         );
         for file in images.iter().flat_map(|image| &image.files) {
