@@ -180,7 +180,8 @@ impl Link {
         let answers = async {
             match connection {
                 Connection::Single(mut single) => {
-                    Ok(vec![single.req_packed_command(&command).await?])
+                    let answer = single.req_packed_command(&command).await?;
+                    Ok(vec![answer.extract_error()?])
                 }
                 Connection::Cluster(mut cluster) => {
                     let everywhere = MultipleNodeRoutingInfo::AllMasters;
@@ -278,7 +279,8 @@ impl Address {
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
         let mut slots = redis::cmd("CLUSTER");
-        match single.req_packed_command(slots.arg("SLOTS")).await {
+        let answer = single.req_packed_command(slots.arg("SLOTS")).await;
+        match answer.and_then(Value::extract_error) {
             Ok(_) => {}
             // Cluster support is disabled: one server.
             Err(error) if matches!(error.kind(), ErrorKind::Server(_)) => {
