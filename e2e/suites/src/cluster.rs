@@ -131,7 +131,10 @@ impl Cluster {
 }
 
 /// A program of this workspace, built beside the tests.
-fn built(name: &str) -> Result<PathBuf> {
+///
+/// # Errors
+/// When it is not built.
+pub fn built(name: &str) -> Result<PathBuf> {
     let test = env::current_exe()?;
     let directory = test.parent().and_then(Path::parent);
     let program = directory.context("a test binary lies in deps/")?.join(name);

@@ -23,7 +23,7 @@ mod ready;
 
 pub use apply::{documents, fixture, with};
 pub use audit::{AuditLog, Write};
-pub use cluster::{Cluster, ZoneFault};
+pub use cluster::{Cluster, ZoneFault, built};
 pub use eventually::{eventually, observe_for};
 pub use http::{Answer, get, send};
 pub use load::{Load, Outcome, Report};

@@ -1,0 +1,3 @@
+//! The runtimes as processes beside the cluster, with the data services that the operator made.
+
+mod worker;
