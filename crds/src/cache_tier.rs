@@ -234,6 +234,9 @@ pub struct CacheTierStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub nodes: Vec<CacheNode>,
+    /// How the cluster is formed, decided before any of them holds a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formation: Option<CacheFormation>,
     /// Ready of wanted nodes, for people: `6/6`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
@@ -246,6 +249,26 @@ pub struct CacheTierStatus {
     /// What applies where the spec says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective: Option<EffectiveCache>,
+}
+
+/// How the cluster is formed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CacheFormation {
+    pub phase: FormationPhase,
+    /// Which node of each shard is its first primary, from 0, in the order of the shards.
+    #[schemars(length(max = 16))]
+    pub primaries: Vec<i32>,
+}
+
+/// Whether the cluster may hold data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum FormationPhase {
+    /// It has never stood complete: what has no owner may be given one.
+    Forming,
+    /// It has stood complete: what has no owner is lost, and is not given away.
+    Formed,
 }
 
 /// One node of the cluster as it is.

@@ -20,6 +20,7 @@ pub enum Reason {
     ImagePullFailed,
     ConfigMissing,
     CredentialsLost,
+    DataConflict,
     TooFewZones,
     VolumePending,
     Unschedulable,
@@ -46,7 +47,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::NameTaken,
         Self::InvalidSpec,
         Self::ApplyFailed,
@@ -55,6 +56,7 @@ impl Reason {
         Self::ImagePullFailed,
         Self::ConfigMissing,
         Self::CredentialsLost,
+        Self::DataConflict,
         Self::TooFewZones,
         Self::VolumePending,
         Self::Unschedulable,
@@ -91,6 +93,7 @@ impl Reason {
             Self::ImagePullFailed => "ImagePullFailed",
             Self::ConfigMissing => "ConfigMissing",
             Self::CredentialsLost => "CredentialsLost",
+            Self::DataConflict => "DataConflict",
             Self::TooFewZones => "TooFewZones",
             Self::VolumePending => "VolumePending",
             Self::Unschedulable => "Unschedulable",
@@ -133,6 +136,7 @@ impl Reason {
             Self::CredentialsLost => {
                 "the data exists, but the Secret with its credentials does not"
             }
+            Self::DataConflict => "volumes hold data that does not belong together",
             Self::TooFewZones => "one zone would hold half or more of the cache's primaries",
             Self::VolumePending => "a volume cannot be made, bound or attached",
             Self::Unschedulable => "no node has room for a pod or satisfies its constraints",
@@ -183,6 +187,7 @@ impl Reason {
             Self::CredentialsLost => {
                 "restore the named Secret, or delete the volumes to start empty"
             }
+            Self::DataConflict => "delete the volume that does not belong to the others",
             Self::TooFewZones => {
                 "declare 3 or at least 5 shards, add zones, or set `zoneMajority: Allow`"
             }

@@ -3,7 +3,11 @@
 use orlop_plan::{Action, ReadFailure, broker};
 use thiserror::Error;
 
-use crate::{metrics::Metrics, rabbitmq};
+use crate::{
+    metrics::Metrics,
+    rabbitmq,
+    valkey::{self, ValkeyError},
+};
 
 /// An action that did not succeed. The next readings tell what came of it, and the next pass plans
 /// anew from them.
@@ -14,6 +18,8 @@ pub(crate) enum ActionError {
         action: broker::Action,
         failure: ReadFailure,
     },
+    #[error("failed to change a cache")]
+    Valkey(#[from] ValkeyError),
 }
 
 /// One after another; the first that fails stops the rest, as they may rest on it.
@@ -25,6 +31,7 @@ pub(crate) async fn perform(actions: Vec<Action>, _metrics: &Metrics) -> Result<
                     return Err(ActionError::RabbitMq { action, failure });
                 }
             }
+            Action::Valkey(errand) => valkey::perform(&errand).await?,
         }
     }
     Ok(())

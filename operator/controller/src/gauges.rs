@@ -59,6 +59,7 @@ impl Collector for Gauges {
             self.counts::<orlop_crds::AppPlatform>(),
             self.counts::<orlop_crds::AppService>(),
             self.counts::<orlop_crds::BrokerTier>(),
+            self.counts::<orlop_crds::CacheTier>(),
             self.counts::<orlop_crds::DatabaseTier>(),
         ];
         let all = objects.clone().map(|(kind, all, _)| (kind, all));

@@ -29,6 +29,7 @@ mod primary;
 mod queue;
 mod rabbitmq;
 mod report;
+mod valkey;
 
 pub use args::Args;
 pub use operator::Operator;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use kube::Config;
-use orlop_crds::{AppPlatform, AppService, BrokerTier, DatabaseTier};
+use orlop_crds::{AppPlatform, AppService, BrokerTier, CacheTier, DatabaseTier};
 use orlop_plan::Settings;
 use orlop_telemetry::{Health, Server, build, process};
 use prometheus_client::registry::Registry;
@@ -179,6 +179,7 @@ async fn engines(
         engine::<AppPlatform>(shared, queues, concurrency, health, stop),
         engine::<AppService>(shared, queues, concurrency, health, stop),
         engine::<BrokerTier>(shared, queues, concurrency, health, stop),
+        engine::<CacheTier>(shared, queues, concurrency, health, stop),
         engine::<DatabaseTier>(shared, queues, concurrency, health, stop),
     );
 }

@@ -13,7 +13,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use orlop_plan::{Answer, RabbitMqSource, ReadFailure, Snapshot, Snapshots, Sources, broker};
+use orlop_plan::{
+    Answer, RabbitMqSource, ReadFailure, Snapshot, Snapshots, Sources, ValkeySource, broker, cache,
+};
 use tokio::{
     sync::Notify,
     task::AbortHandle,
@@ -50,12 +52,14 @@ pub(crate) type Reader = (PrimaryKind, ObjectKey);
 #[derive(Debug)]
 pub(crate) struct Pollers {
     rabbitmq: PollersOf<RabbitMqSource>,
+    valkey: PollersOf<ValkeySource>,
 }
 
 impl Pollers {
     pub(crate) fn new(queues: &Arc<Queues>) -> Self {
         Self {
             rabbitmq: PollersOf::new(queues),
+            valkey: PollersOf::new(queues),
         }
     }
 
@@ -63,27 +67,30 @@ impl Pollers {
     pub(crate) fn snapshots(&self, reader: &Reader, sources: Sources) -> Snapshots {
         let Sources {
             rabbitmq,
-            valkey: _,
+            valkey,
             workers: _,
         } = sources;
         Snapshots {
             rabbitmq: self.rabbitmq.snapshot(reader, rabbitmq),
+            valkey: self.valkey.snapshot(reader, valkey),
         }
     }
 
     /// The reader wants nothing any more.
     pub(crate) fn forget(&self, reader: &Reader) {
         self.rabbitmq.leave(reader);
+        self.valkey.leave(reader);
     }
 
     /// Something was done on behalf of the reader: its sources are read at once.
     pub(crate) fn hurry(&self, reader: &Reader) {
         self.rabbitmq.hurry(reader);
+        self.valkey.hurry(reader);
     }
 
     /// Whether everything that the reader wants was asked for after this time.
     pub(crate) fn have_asked_since(&self, reader: &Reader, time: Timestamp) -> bool {
-        self.rabbitmq.has_asked_since(reader, time)
+        self.rabbitmq.has_asked_since(reader, time) && self.valkey.has_asked_since(reader, time)
     }
 }
 
@@ -96,6 +103,18 @@ impl Poll for RabbitMqSource {
 
     async fn read(&self) -> Result<broker::Reading, ReadFailure> {
         crate::rabbitmq::read(self).await
+    }
+}
+
+impl Poll for ValkeySource {
+    type State = cache::Reading;
+
+    /// Well below the time in which a cluster notices by itself that a node is lost.
+    const EVERY: Duration = Duration::from_secs(1);
+    const DEADLINE: Duration = Duration::from_secs(3);
+
+    async fn read(&self) -> Result<cache::Reading, ReadFailure> {
+        Ok(crate::valkey::read(self).await)
     }
 }
 

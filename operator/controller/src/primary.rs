@@ -6,7 +6,7 @@ use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Con
 use kube::Resource;
 use orlop_crds::{
     AppPlatform, AppPlatformStatus, AppService, AppServiceStatus, BrokerTier, BrokerTierStatus,
-    ConditionType, DatabaseTier, DatabaseTierStatus,
+    CacheTier, CacheTierStatus, ConditionType, DatabaseTier, DatabaseTierStatus,
 };
 use orlop_plan::Reconcile;
 use serde::de::DeserializeOwned;
@@ -19,6 +19,7 @@ pub(crate) enum PrimaryKind {
     AppPlatform,
     AppService,
     BrokerTier,
+    CacheTier,
     DatabaseTier,
 }
 
@@ -27,6 +28,7 @@ impl PrimaryKind {
         Self::AppPlatform,
         Self::AppService,
         Self::BrokerTier,
+        Self::CacheTier,
         Self::DatabaseTier,
     ];
 
@@ -35,6 +37,7 @@ impl PrimaryKind {
             Self::AppPlatform => "AppPlatform",
             Self::AppService => "AppService",
             Self::BrokerTier => "BrokerTier",
+            Self::CacheTier => "CacheTier",
             Self::DatabaseTier => "DatabaseTier",
         }
     }
@@ -45,6 +48,7 @@ impl PrimaryKind {
             Self::AppPlatform => "appplatform",
             Self::AppService => "appservice",
             Self::BrokerTier => "brokertier",
+            Self::CacheTier => "cachetier",
             Self::DatabaseTier => "databasetier",
         }
     }
@@ -117,6 +121,18 @@ impl Primary for BrokerTier {
     }
 
     fn conditions(status: &BrokerTierStatus) -> &[Condition] {
+        &status.conditions
+    }
+}
+
+impl Primary for CacheTier {
+    const KIND: PrimaryKind = PrimaryKind::CacheTier;
+
+    fn store(caches: &Caches) -> &Store<Self> {
+        &caches.cache_tiers
+    }
+
+    fn conditions(status: &CacheTierStatus) -> &[Condition] {
         &status.conditions
     }
 }

@@ -80,6 +80,11 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
     pod_condition(pod, "Ready").is_some_and(|(status, _, _)| status == "True")
 }
 
+/// Whether it has its node.
+pub(crate) fn is_scheduled(pod: &Pod) -> bool {
+    pod_condition(pod, "PodScheduled").is_some_and(|(status, _, _)| status == "True")
+}
+
 fn pod_condition<'a>(pod: &'a Pod, kind: &str) -> Option<(&'a str, &'a str, &'a str)> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     let found = conditions

@@ -18,6 +18,10 @@ pub const OWNER_KIND: &str = "orlop.dev/owner-kind";
 pub const OWNER_NAME: &str = "orlop.dev/owner-name";
 /// Revision of a service.
 pub const REVISION: &str = "orlop.dev/revision";
+/// Shard of a cache that a node belongs to, from 0.
+pub const SHARD: &str = "orlop.dev/shard";
+/// Position of a node in its shard, from 0.
+pub const NODE_INDEX: &str = "orlop.dev/node-index";
 /// Annotation: fingerprint of what was applied, so that a field that is no longer wanted is seen.
 pub const INTENT: &str = "orlop.dev/intent";
 /// Annotation: resource version of the owner from which the object was written last.

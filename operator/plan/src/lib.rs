@@ -44,8 +44,8 @@ pub use observed::{Observed, ProbeFailure};
 pub use outcome::{Failure, Notice, NoticeLevel, Plan, Write};
 pub use reconcile::Reconcile;
 pub use source::{
-    Action, Answer, Password, RabbitMqSource, ReadFailure, Snapshot, Snapshots, Sources, ValkeyNode,
-    ValkeySource, WorkersSource,
+    Action, Answer, Password, RabbitMqSource, ReadFailure, Snapshot, Snapshots, Sources,
+    ValkeyErrand, ValkeyNode, ValkeySource, WorkersSource,
 };
 
 /// What the operator's installation fixes for all objects.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::{
-    apps::v1::{ControllerRevision, Deployment},
+    apps::v1::{ControllerRevision, Deployment, StatefulSet},
     core::v1::{Pod, Secret, Service},
 };
 
@@ -46,6 +46,13 @@ impl Observed {
     pub(crate) fn deployments(&self) -> impl Iterator<Item = &Deployment> {
         self.children.iter().filter_map(|object| match object {
             Object::Deployment(deployment) => Some(deployment.as_ref()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn stateful_sets(&self) -> impl Iterator<Item = &StatefulSet> {
+        self.children.iter().filter_map(|object| match object {
+            Object::StatefulSet(set) => Some(set.as_ref()),
             _ => None,
         })
     }

@@ -9,7 +9,7 @@ use std::{fmt, net::IpAddr};
 
 use jiff::Timestamp;
 
-use crate::broker;
+use crate::{broker, cache};
 
 /// What an object wants to be read. Two objects that want the same share one poll.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub struct WorkersSource {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshots {
     pub rabbitmq: Option<Snapshot<broker::Reading>>,
+    pub valkey: Option<Snapshot<cache::Reading>>,
 }
 
 /// Something to be done to a data service over its own protocol.
@@ -68,6 +69,17 @@ pub enum Action {
         source: RabbitMqSource,
         action: broker::Action,
     },
+    Valkey(Box<ValkeyErrand>),
+}
+
+/// An action on a cache, with all that tells whether it is still right when it is done: see
+/// [`cache::is_still_due`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValkeyErrand {
+    pub source: ValkeySource,
+    pub shape: cache::Shape,
+    pub formation: Option<cache::Formation>,
+    pub action: cache::Action,
 }
 
 /// The last answer of a source, and why there was none since.

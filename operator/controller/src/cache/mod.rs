@@ -184,6 +184,13 @@ impl Watches {
             context,
             namespace,
             All,
+            |c| &c.cache_tiers,
+            component_changed,
+        ));
+        self.spawn(Watch::new(
+            context,
+            namespace,
+            All,
             |c| &c.database_tiers,
             component_changed,
         ));

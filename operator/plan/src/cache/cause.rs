@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use orlop_crds::Reason;
+
 /// What is waited for, or what stands in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -56,36 +58,49 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// What a person does about it; none where waiting helps.
+    /// The word for it, in a cluster that may hold data or in one that is being formed.
+    #[must_use]
+    pub const fn reason(&self, formed: bool) -> Reason {
+        match self {
+            Self::NotAnswering(_) | Self::FailingOver { .. } | Self::Attaching { .. } if formed => {
+                Reason::Degraded
+            }
+            Self::NotAnswering(_) | Self::Loading(_) => Reason::Starting,
+            Self::Refused(_) => Reason::CredentialsRefused,
+            Self::Introducing
+            | Self::Assigning
+            | Self::Attaching { .. }
+            | Self::FailingOver { .. } => Reason::Forming,
+            Self::Forgetting | Self::Agreeing | Self::Balancing { .. } => Reason::Progressing,
+            Self::ShardDown { .. } | Self::NoMajority { .. } | Self::DataGone { .. } => {
+                Reason::ShardLost
+            }
+            Self::Duplicate { .. }
+            | Self::Strangers { .. }
+            | Self::HoldsKeys { .. }
+            | Self::OddSlots { .. } => Reason::DataConflict,
+            Self::ZoneUnknown { .. } | Self::SameZone { .. } | Self::ZoneCrowded { .. } => {
+                Reason::TooFewZones
+            }
+        }
+    }
+
+    /// What a person does about it, where the reason does not say it.
     #[must_use]
     pub const fn fix(&self) -> Option<&'static str> {
         match self {
-            Self::NotAnswering(_)
-            | Self::Loading(_)
-            | Self::Introducing
-            | Self::Assigning
-            | Self::Attaching { .. }
-            | Self::Forgetting
-            | Self::Agreeing
-            | Self::FailingOver { .. }
-            | Self::Balancing { .. } => None,
-            Self::ShardDown { .. } | Self::NoMajority { .. } => {
-                Some("bring the nodes of these pods back; their data is on their volumes")
-            }
             Self::Refused(_) => {
-                Some("restore the Secret that the pods were started with, or restart them")
+                Some("delete these pods: they take the password of the Secret at their start")
             }
             Self::DataGone { .. } => Some("delete the cache with its volumes and create it anew"),
-            Self::Duplicate { .. } => Some("delete the volume that was copied"),
-            Self::Strangers { .. } => Some("delete the volume that does not belong to this cache"),
-            Self::HoldsKeys { .. } => Some("delete the volume of the pod that should be empty"),
             Self::OddSlots { .. } => Some("give the slots back to one primary of the shard"),
-            Self::ZoneUnknown { .. } => {
-                Some("label the node with topology.kubernetes.io/zone, or opt out of zones")
+            Self::ZoneUnknown { .. } => Some(
+                "label the nodes with `topology.kubernetes.io/zone`, or set `zoneMajority: Allow`",
+            ),
+            Self::SameZone { .. } => {
+                Some("add nodes in further zones, or lower `replicasPerShard`")
             }
-            Self::SameZone { .. } | Self::ZoneCrowded { .. } => {
-                Some("add nodes in further zones, or opt out of zones")
-            }
+            _ => None,
         }
     }
 }
