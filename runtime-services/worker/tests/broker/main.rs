@@ -258,6 +258,33 @@ async fn a_handler_that_hangs_is_given_up_and_the_job_tried_again() {
 
 #[tokio::test]
 #[ignore = "needs a RabbitMQ, see above"]
+async fn a_failed_job_that_no_queue_takes_is_kept_and_tried_again() {
+    let delay = Duration::from_millis(100);
+    let queues = Queues::declare("homeless", &[delay]).await;
+    let handler = Handler::start(|job| async move {
+        match job.attempt {
+            1 => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::OK,
+        }
+    })
+    .await;
+    let worker = Worker::start(&queues, &handler);
+    until("ready", async || worker.is_ready().await).await;
+    queues.delete_rung(1).await;
+    queues.publish(1).await;
+    until("told", async || {
+        let told = worker.stats().await.and_then(|stats| stats.last_error);
+        told.is_some_and(|error| error.kind == BrokerErrorKind::QueueMissing)
+    })
+    .await;
+    queues.create(&[delay]).await;
+    until("done", async || handler.count() == 1).await;
+    assert!(worker.terminate().await.success());
+    assert_eq!((queues.waiting().await, queues.dead().await), (0, 0));
+}
+
+#[tokio::test]
+#[ignore = "needs a RabbitMQ, see above"]
 async fn a_queue_that_is_missing_is_told_and_found_once_it_is_there() {
     let queues = Queues::named("missing").await;
     let handler = Handler::start(|_| async { StatusCode::OK }).await;

@@ -98,6 +98,16 @@ impl Queues {
             .unwrap();
     }
 
+    pub(crate) async fn delete_rung(&self, rung: usize) {
+        self.channel
+            .queue_delete(
+                queue::retry(&self.name, rung).into(),
+                QueueDeleteOptions::default(),
+            )
+            .await
+            .unwrap();
+    }
+
     pub(crate) async fn publish(&self, jobs: usize) {
         let published = (0..jobs).map(|number| async move {
             let properties = BasicProperties::default()
