@@ -61,6 +61,8 @@ prometheus.tcp.port = {PROMETHEUS_PORT}
 log.file = false
 log.console = true
 log.console.formatter = json
+# A line for each look of the operator says nothing; refused users are warnings.
+log.user.level = warning
 
 # Users and their rights, at every start: who has lost a password restarts the node.
 definitions.import_backend = local_filesystem

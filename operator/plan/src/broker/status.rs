@@ -205,7 +205,7 @@ impl View<'_> {
         Cause {
             reason: Reason::Available,
             message: format!(
-                "{} of {} nodes are ready, {} queues are declared{}",
+                "{} of {} nodes are ready, queues declared: {}{}",
                 self.ready(),
                 self.broker.nodes,
                 self.broker.queues.len(),
