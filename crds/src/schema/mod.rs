@@ -8,12 +8,13 @@ mod cel;
 mod check;
 #[cfg(any(test, feature = "corpus"))]
 pub mod corpus;
+mod exact;
 mod metadata;
 mod stored;
 mod tree;
 mod words;
 
-use std::{fmt, sync::LazyLock};
+use std::{collections::BTreeSet, fmt, sync::LazyLock};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::Value;
@@ -128,8 +129,8 @@ pub struct Kind {
     pub plural: String,
     /// Root of the schema: `spec` and `status`.
     pub schema: Schema,
-    /// Field that autoscalers set, if the kind has one.
-    scaled: Option<String>,
+    /// Integers that must be written without a fraction.
+    exact: BTreeSet<String>,
     rules: cel::Rules,
 }
 
@@ -143,11 +144,14 @@ impl Kind {
             .and_then(|version| version.schema.as_ref())
             .and_then(|schema| schema.open_api_v3_schema.as_ref())
             .ok_or_else(|| tree::Unsupported::new("", "a definition without a schema"))?;
+        let schema = Schema::read(root, "")?;
+        let mut exact = exact::ruled(&schema);
+        exact.extend(scaled);
         Ok(Self {
             name: definition.spec.names.kind.clone(),
             plural: definition.spec.names.plural.clone(),
-            schema: Schema::read(root, "")?,
-            scaled,
+            schema,
+            exact,
             rules: cel::Rules::compile(root),
         })
     }
@@ -158,7 +162,7 @@ impl Kind {
     /// does: a rule may then rely on types and bounds.
     #[must_use]
     pub fn validate(&self, manifest: &Value) -> Vec<Violation> {
-        let mut violations = self.check_scaled(manifest);
+        let mut violations = exact::check(&self.schema, manifest, &self.exact);
         let manifest = &self.stored(manifest);
         violations.extend(metadata::check(manifest.get("metadata")));
         violations.extend(check::document(&self.schema, manifest));
@@ -169,20 +173,6 @@ impl Kind {
             violations.extend(self.rules.check(manifest));
         }
         violations
-    }
-
-    /// What is asked of the scaled field on top of its schema: elsewhere `1.0` is an integer too.
-    fn check_scaled(&self, manifest: &Value) -> Vec<Violation> {
-        let Some(field) = &self.scaled else {
-            return Vec::new();
-        };
-        let found = manifest.pointer(&format!("/{}", field.replace('.', "/")));
-        found
-            .filter(|found| found.as_f64().is_some_and(|float| float.fract() == 0.0))
-            .filter(|found| found.is_f64())
-            .map(|found| Violation::invalid(field, words::fraction(found)))
-            .into_iter()
-            .collect()
     }
 
     /// The manifest as the API server would store it: without `status`, and without fields that

@@ -80,113 +80,67 @@ pub(super) fn routes() -> Vec<Relation<'static>> {
 /// On a seed in which a worker has a broker, a queue and a handler of its own, and an API a database
 /// and a cache.
 pub(super) fn components() -> Vec<Relation<'static>> {
-    let edit = |what: &str, pointer: &str, value: Value, refused_at| {
+    const SOURCE: &str = "workers/0/source/rabbitmq";
+    const HANDLER: &str = "workers/0/handler/http/service";
+    let route = json!([{"name": "other", "path": "/boats"}]);
+    let services = Some("spec.services");
+    let (apis, workers) = (Some("spec.apis"), Some("spec.workers"));
+    let broker = &format!("{SOURCE}/broker");
+    let queue = &format!("{SOURCE}/queue");
+    [
         (
-            what.to_owned(),
-            vec![(pointer.to_owned(), value)],
-            refused_at,
-        )
-    };
-    let source = "/spec/workers/0/source/rabbitmq";
-    let handler = "/spec/workers/0/handler/http/service";
-    vec![
-        edit(
             "an API is used",
-            "/spec/services/1/uses/0/name",
+            "services/1/uses/0/name",
             json!("boats"),
             None,
         ),
-        edit(
+        (
             "a worker is used",
-            "/spec/services/1/uses/0/name",
+            "services/1/uses/0/name",
             json!("post"),
-            Some("spec.services"),
+            services,
         ),
-        edit(
-            "no such database",
-            "/spec/apis/0/database",
-            json!("nobody"),
-            Some("spec.apis"),
-        ),
-        edit(
+        ("no such database", "apis/0/database", json!("nobody"), apis),
+        (
             "a cache in place of a database",
-            "/spec/apis/0/database",
+            "apis/0/database",
             json!("cache"),
-            Some("spec.apis"),
+            apis,
         ),
-        edit(
-            "no such cache",
-            "/spec/apis/0/cache",
-            json!("nobody"),
-            Some("spec.apis"),
-        ),
-        edit(
-            "no such broker",
-            &format!("{source}/broker"),
-            json!("nobody"),
-            Some("spec.workers"),
-        ),
-        edit(
-            "no such queue",
-            &format!("{source}/queue"),
-            json!("nothing"),
-            Some("spec.workers"),
-        ),
-        edit(
-            "a queue of another broker",
-            &format!("{source}/queue"),
-            json!("emails"),
-            Some("spec.workers"),
-        ),
-        edit(
-            "no such handler",
-            handler,
-            json!("nobody"),
-            Some("spec.workers"),
-        ),
-        edit(
-            "an API as handler",
-            handler,
-            json!("boats"),
-            Some("spec.workers"),
-        ),
-        edit(
-            "no databases",
-            "/spec/databases",
-            Value::Null,
-            Some("spec.apis"),
-        ),
-        edit(
-            "no brokers",
-            "/spec/brokers",
-            Value::Null,
-            Some("spec.workers"),
-        ),
-        edit(
+        ("no such cache", "apis/0/cache", json!("nobody"), apis),
+        ("no such broker", broker, json!("nobody"), workers),
+        ("no such queue", queue, json!("nothing"), workers),
+        ("a queue of another broker", queue, json!("emails"), workers),
+        ("no such handler", HANDLER, json!("nobody"), workers),
+        ("an API as handler", HANDLER, json!("boats"), workers),
+        ("no databases", "databases", Value::Null, apis),
+        ("no brokers", "brokers", Value::Null, workers),
+        (
             "a path of an API in a service",
-            "/spec/services/0/routes",
-            json!([{"name": "other", "path": "/boats"}]),
-            Some("spec.services"),
+            "services/0/routes",
+            route.clone(),
+            services,
         ),
-        edit(
-            "a path in two APIs",
-            "/spec/apis/1/routes",
-            json!([{"name": "other", "path": "/boats"}]),
-            Some("spec.apis"),
-        ),
-        edit(
+        ("a path in two APIs", "apis/1/routes", route, apis),
+        (
             "a name in two lists",
-            "/spec/workers/1/name",
+            "workers/1/name",
             json!("helper"),
             Some("spec"),
         ),
-        edit(
+        (
             "a worker is called as the edge",
-            "/spec/workers/0/name",
+            "workers/0/name",
             json!("edge"),
             Some("spec.workers[0].name"),
         ),
     ]
+    .into_iter()
+    .map(|(what, field, value, refused_at)| {
+        let edits = vec![(format!("/spec/{field}"), value)];
+        (what.to_owned(), edits, refused_at)
+    })
+    .collect()
 }
 
 /// As many services, routes and uses as there can be at once: what the rules cost at most.

@@ -38,7 +38,7 @@ impl Change {
 
 pub(super) fn cases(kind: &'static Kind, spot: &Spot<'_>) -> Vec<Case> {
     let field = spot.field();
-    changes(spot, kind.scaled.as_ref() == Some(&field))
+    changes(spot, kind.exact.contains(&spot.schema_path()))
         .into_iter()
         .filter(|change| {
             change.refused_at.is_some() || !references::is_beyond_components(spot, &change.value)
@@ -52,7 +52,7 @@ pub(super) fn cases(kind: &'static Kind, spot: &Spot<'_>) -> Vec<Case> {
         .collect()
 }
 
-fn changes(spot: &Spot<'_>, is_scaled: bool) -> Vec<Change> {
+fn changes(spot: &Spot<'_>, is_exact: bool) -> Vec<Change> {
     let field = spot.field();
     let mut changes: Vec<_> = wrong_types(&spot.schema.shape)
         .into_iter()
@@ -74,7 +74,7 @@ fn changes(spot: &Spot<'_>, is_scaled: bool) -> Vec<Change> {
         } => entries(*max_entries, spot.value(), &field),
         Shape::List(list) => items(list, spot, &field),
         Shape::Text(text) => texts(text, ranges::of(&spot.schema.rules), &field),
-        Shape::Integer(integer) => integers(*integer, &field, is_scaled),
+        Shape::Integer(integer) => integers(*integer, &field, is_exact),
         Shape::IntOrString(either) => {
             integers_or_texts(either, ranges::of(&spot.schema.rules), &field)
         }
@@ -402,12 +402,12 @@ fn within(range: Range, field: &str) -> [Change; 4] {
     ]
 }
 
-fn integers(integer: Integer, field: &str, is_scaled: bool) -> Vec<Change> {
+fn integers(integer: Integer, field: &str, is_exact: bool) -> Vec<Change> {
     let mut changes = Vec::new();
     if let Some(min) = integer.min {
         changes.push(Change::good("at its minimum", json!(min)));
         let what = "at its minimum, as a float";
-        changes.push(if is_scaled {
+        changes.push(if is_exact {
             Change::bad(what, float(min), field)
         } else {
             Change::good(what, float(min))
@@ -422,7 +422,7 @@ fn integers(integer: Integer, field: &str, is_scaled: bool) -> Vec<Change> {
     changes
 }
 
-/// `1.0`, which is an integer to the API server, except where it scales.
+/// `1.0`, which is an integer to the API server, except where it scales and where a rule speaks of it.
 fn float(integer: i64) -> Value {
     serde_json::from_str(&format!("{integer}.0")).expect("valid JSON")
 }

@@ -13,12 +13,12 @@ const REFERENCES: [(&str, &[&str]); 6] = [
     ("spec.apis[].database", &["/spec/databases"]),
     ("spec.apis[].cache", &["/spec/caches"]),
     ("spec.workers[].source.rabbitmq.broker", &["/spec/brokers"]),
-    (
-        "spec.workers[].source.rabbitmq.queue",
-        &["/spec/brokers/*/rabbitmq/queues"],
-    ),
+    (QUEUE, &["/spec/brokers/*/rabbitmq/queues"]),
     ("spec.workers[].handler.http.service", &["/spec/services"]),
 ];
+
+/// The one that names no component, but a queue of one.
+const QUEUE: &str = "spec.workers[].source.rabbitmq.queue";
 
 /// The list whose length the number of the other components bounds before `maxItems` does.
 const BOUNDED_BY_OTHERS: &str = "spec.services[].uses";
@@ -34,9 +34,7 @@ pub(super) fn is_bounded_by_others(schema_path: &str) -> bool {
 /// Whether no component can have the name that the field could hold.
 pub(super) fn is_beyond_components(spot: &Spot<'_>, value: &Value) -> bool {
     let path = spot.schema_path();
-    let is_reference = REFERENCES
-        .iter()
-        .any(|(reference, _)| *reference == path && !path.ends_with(".queue"));
+    let is_reference = path != QUEUE && REFERENCES.iter().any(|(reference, _)| *reference == path);
     is_reference
         && value
             .as_str()

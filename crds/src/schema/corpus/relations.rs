@@ -76,10 +76,10 @@ pub(super) fn cases(kind: &'static Kind, seeds: &[Value]) -> Vec<Case> {
         .collect()
 }
 
-fn of_seed<'a>(
+fn of_seed(
     seed: usize,
-    relations: Vec<Relation<'a>>,
-) -> impl Iterator<Item = (usize, Relation<'a>)> {
+    relations: Vec<Relation<'_>>,
+) -> impl Iterator<Item = (usize, Relation<'_>)> {
     relations.into_iter().map(move |relation| (seed, relation))
 }
 

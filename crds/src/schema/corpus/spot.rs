@@ -62,11 +62,11 @@ impl Spot<'_> {
     }
 }
 
-/// Adds the places of `spec` whose schema path has not been `seen` yet.
+/// Adds the places of `spec` whose schema path is not `known` yet.
 pub(super) fn collect<'a>(
     root: &'a Schema,
     seed: &'a Value,
-    seen: &mut BTreeSet<String>,
+    known: &mut BTreeSet<String>,
     spots: &mut Vec<Spot<'a>>,
 ) {
     let Shape::Object(object) = &root.shape else {
@@ -77,10 +77,10 @@ pub(super) fn collect<'a>(
         seed,
         path: vec![Step::Field("spec".to_owned())],
     };
-    visit(spec, seen, spots);
+    visit(spec, known, spots);
 }
 
-fn visit<'a>(spot: Spot<'a>, seen: &mut BTreeSet<String>, spots: &mut Vec<Spot<'a>>) {
+fn visit<'a>(spot: Spot<'a>, known: &mut BTreeSet<String>, spots: &mut Vec<Spot<'a>>) {
     let value = spot.value().clone();
     let child = |schema: &'a Schema, step: Step| Spot {
         schema,
@@ -103,11 +103,11 @@ fn visit<'a>(spot: Spot<'a>, seen: &mut BTreeSet<String>, spots: &mut Vec<Spot<'
             .collect(),
         _ => Vec::new(),
     };
-    if seen.insert(spot.schema_path()) {
+    if known.insert(spot.schema_path()) {
         spots.push(spot);
     }
     for child in children {
-        visit(child, seen, spots);
+        visit(child, known, spots);
     }
 }
 
