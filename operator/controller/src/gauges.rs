@@ -61,6 +61,7 @@ impl Collector for Gauges {
             self.counts::<orlop_crds::BrokerTier>(),
             self.counts::<orlop_crds::CacheTier>(),
             self.counts::<orlop_crds::DatabaseTier>(),
+            self.counts::<orlop_crds::WorkerPool>(),
         ];
         let all = objects.clone().map(|(kind, all, _)| (kind, all));
         family(&mut encoder, "orlop_objects", "Objects that exist", all)?;

@@ -30,6 +30,7 @@ mod queue;
 mod rabbitmq;
 mod report;
 mod valkey;
+mod workers;
 
 pub use args::Args;
 pub use operator::Operator;

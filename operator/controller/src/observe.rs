@@ -9,7 +9,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Api, Client, api::ListParams};
-use orlop_plan::{Entropy, Object, ObjectName, Observed, ProbeFailure, Snapshots, labels};
+use orlop_crds::BrokerTier;
+use orlop_plan::{Entropy, Kind, Object, ObjectName, Observed, ProbeFailure, Snapshots, labels};
 
 use crate::{
     cache::{Caches, owner_uids},
@@ -63,6 +64,7 @@ pub(crate) async fn observe<P: Primary>(
         children,
         pods,
         probe_failures,
+        brokers: brokers(object, &key, caches),
         existing: existing(object, &key, caches),
         secrets,
         snapshots: Snapshots::default(),
@@ -82,6 +84,19 @@ fn existing<P: Primary>(object: &P, key: &ObjectKey, caches: &Caches) -> BTreeSe
         caches.contains(target.kind, &key)
     };
     object.references().into_iter().filter(exists).collect()
+}
+
+fn brokers<P: Primary>(object: &P, key: &ObjectKey, caches: &Caches) -> Vec<BrokerTier> {
+    let references = object.references();
+    let names = references.iter().filter(|it| it.kind == Kind::BrokerTier);
+    let broker = |target: &ObjectName| {
+        let key = ObjectKey {
+            namespace: key.namespace.clone(),
+            name: target.name.clone(),
+        };
+        Some(BrokerTier::clone(&*caches.broker_tiers.get(&key)?))
+    };
+    names.filter_map(broker).collect()
 }
 
 async fn secrets(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use kube::Config;
-use orlop_crds::{AppPlatform, AppService, BrokerTier, CacheTier, DatabaseTier};
+use orlop_crds::{AppPlatform, AppService, BrokerTier, CacheTier, DatabaseTier, WorkerPool};
 use orlop_plan::Settings;
 use orlop_telemetry::{Health, Server, build, process};
 use prometheus_client::registry::Registry;
@@ -181,6 +181,7 @@ async fn engines(
         engine::<BrokerTier>(shared, queues, concurrency, health, stop),
         engine::<CacheTier>(shared, queues, concurrency, health, stop),
         engine::<DatabaseTier>(shared, queues, concurrency, health, stop),
+        engine::<WorkerPool>(shared, queues, concurrency, health, stop),
     );
 }
 

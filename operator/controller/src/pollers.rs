@@ -14,7 +14,8 @@ use std::{
 
 use jiff::Timestamp;
 use orlop_plan::{
-    Answer, RabbitMqSource, ReadFailure, Snapshot, Snapshots, Sources, ValkeySource, broker, cache,
+    Answer, RabbitMqSource, ReadFailure, Snapshot, Snapshots, Sources, ValkeySource, WorkersSource,
+    broker, cache, worker,
 };
 use tokio::{
     sync::Notify,
@@ -35,8 +36,13 @@ pub(crate) trait Poll: Clone + Debug + Eq + Hash + Send + Sync + 'static {
 
     fn read(&self) -> impl Future<Output = Result<Self::State, ReadFailure>> + Send;
 
+    /// Whether a reader that wants another source from now on, of the same type, wants it in the
+    /// light of what it knew before.
+    const INHERITS: bool = false;
+
     /// What is kept of a new answer in the light of the one before, such as a history.
     fn follow(
+        &self,
         _before: Option<&Answer<Self::State>>,
         state: Self::State,
         _now: Timestamp,
@@ -53,6 +59,7 @@ pub(crate) type Reader = (PrimaryKind, ObjectKey);
 pub(crate) struct Pollers {
     rabbitmq: PollersOf<RabbitMqSource>,
     valkey: PollersOf<ValkeySource>,
+    workers: PollersOf<WorkersSource>,
 }
 
 impl Pollers {
@@ -60,6 +67,7 @@ impl Pollers {
         Self {
             rabbitmq: PollersOf::new(queues),
             valkey: PollersOf::new(queues),
+            workers: PollersOf::new(queues),
         }
     }
 
@@ -68,11 +76,12 @@ impl Pollers {
         let Sources {
             rabbitmq,
             valkey,
-            workers: _,
+            workers,
         } = sources;
         Snapshots {
             rabbitmq: self.rabbitmq.snapshot(reader, rabbitmq),
             valkey: self.valkey.snapshot(reader, valkey),
+            workers: self.workers.snapshot(reader, workers),
         }
     }
 
@@ -80,17 +89,21 @@ impl Pollers {
     pub(crate) fn forget(&self, reader: &Reader) {
         self.rabbitmq.leave(reader);
         self.valkey.leave(reader);
+        self.workers.leave(reader);
     }
 
     /// Something was done on behalf of the reader: its sources are read at once.
     pub(crate) fn hurry(&self, reader: &Reader) {
         self.rabbitmq.hurry(reader);
         self.valkey.hurry(reader);
+        self.workers.hurry(reader);
     }
 
     /// Whether everything that the reader wants was asked for after this time.
     pub(crate) fn have_asked_since(&self, reader: &Reader, time: Timestamp) -> bool {
-        self.rabbitmq.has_asked_since(reader, time) && self.valkey.has_asked_since(reader, time)
+        self.rabbitmq.has_asked_since(reader, time)
+            && self.valkey.has_asked_since(reader, time)
+            && self.workers.has_asked_since(reader, time)
     }
 }
 
@@ -104,6 +117,20 @@ impl Poll for RabbitMqSource {
     async fn read(&self) -> Result<broker::Reading, ReadFailure> {
         crate::rabbitmq::read(self).await
     }
+
+    /// The scaler decides from what the queues were like in the last minute or so.
+    fn follow(
+        &self,
+        before: Option<&Answer<broker::Reading>>,
+        mut state: broker::Reading,
+        now: Timestamp,
+    ) -> broker::Reading {
+        if let Some(before) = before {
+            state.history = before.value.history.clone();
+        }
+        state.history.push(now, &state.queues);
+        state
+    }
 }
 
 impl Poll for ValkeySource {
@@ -115,6 +142,30 @@ impl Poll for ValkeySource {
 
     async fn read(&self) -> Result<cache::Reading, ReadFailure> {
         Ok(crate::valkey::read(self).await)
+    }
+}
+
+impl Poll for WorkersSource {
+    type State = worker::Reading;
+
+    const EVERY: Duration = Duration::from_secs(2);
+    const DEADLINE: Duration = Duration::from_secs(3);
+    /// The pods of a pool come and go; how long a job takes stays known.
+    const INHERITS: bool = true;
+
+    async fn read(&self) -> Result<worker::Reading, ReadFailure> {
+        let turn = Timestamp::now().as_second() / Self::EVERY.as_secs().cast_signed();
+        Ok(crate::workers::read(self, turn.unsigned_abs()).await)
+    }
+
+    fn follow(
+        &self,
+        before: Option<&Answer<worker::Reading>>,
+        state: worker::Reading,
+        now: Timestamp,
+    ) -> worker::Reading {
+        let before = before.map(|answer| &answer.value);
+        state.following(before, now, |pod| self.has(pod))
     }
 }
 
@@ -165,7 +216,10 @@ impl<S: Poll> PollersOf<S> {
 
     fn snapshot(&self, reader: &Reader, source: Option<S>) -> Option<Snapshot<S::State>> {
         let mut state = self.0.state();
+        let mut known = None;
         if state.wanted.get(reader) != source.as_ref() {
+            let before = state.of(reader).filter(|_| S::INHERITS);
+            known = before.and_then(|poller| poller.snapshot.clone());
             state.leave(reader);
         }
         let source = source?;
@@ -173,7 +227,8 @@ impl<S: Poll> PollersOf<S> {
         let poller = match state.pollers.entry(source) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let poller = self.start(entry.key().clone());
+                let mut poller = self.start(entry.key().clone());
+                poller.snapshot = known;
                 entry.insert(poller)
             }
         };
@@ -233,7 +288,7 @@ impl<S: Poll> Inner<S> {
             Ok(state) => Snapshot {
                 answer: Some(Answer {
                     at: now,
-                    value: S::follow(kept, state, now),
+                    value: source.follow(kept, state, now),
                 }),
                 failure: None,
             },

@@ -6,7 +6,8 @@ use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Con
 use kube::Resource;
 use orlop_crds::{
     AppPlatform, AppPlatformStatus, AppService, AppServiceStatus, BrokerTier, BrokerTierStatus,
-    CacheTier, CacheTierStatus, ConditionType, DatabaseTier, DatabaseTierStatus,
+    CacheTier, CacheTierStatus, ConditionType, DatabaseTier, DatabaseTierStatus, WorkerPool,
+    WorkerPoolStatus,
 };
 use orlop_plan::Reconcile;
 use serde::de::DeserializeOwned;
@@ -21,6 +22,7 @@ pub(crate) enum PrimaryKind {
     BrokerTier,
     CacheTier,
     DatabaseTier,
+    WorkerPool,
 }
 
 impl PrimaryKind {
@@ -30,6 +32,7 @@ impl PrimaryKind {
         Self::BrokerTier,
         Self::CacheTier,
         Self::DatabaseTier,
+        Self::WorkerPool,
     ];
 
     pub(crate) const fn as_str(self) -> &'static str {
@@ -39,6 +42,7 @@ impl PrimaryKind {
             Self::BrokerTier => "BrokerTier",
             Self::CacheTier => "CacheTier",
             Self::DatabaseTier => "DatabaseTier",
+            Self::WorkerPool => "WorkerPool",
         }
     }
 
@@ -50,6 +54,7 @@ impl PrimaryKind {
             Self::BrokerTier => "brokertier",
             Self::CacheTier => "cachetier",
             Self::DatabaseTier => "databasetier",
+            Self::WorkerPool => "workerpool",
         }
     }
 
@@ -145,6 +150,18 @@ impl Primary for DatabaseTier {
     }
 
     fn conditions(status: &DatabaseTierStatus) -> &[Condition] {
+        &status.conditions
+    }
+}
+
+impl Primary for WorkerPool {
+    const KIND: PrimaryKind = PrimaryKind::WorkerPool;
+
+    fn store(caches: &Caches) -> &Store<Self> {
+        &caches.worker_pools
+    }
+
+    fn conditions(status: &WorkerPoolStatus) -> &[Condition] {
         &status.conditions
     }
 }

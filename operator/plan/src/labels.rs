@@ -28,5 +28,7 @@ pub const INTENT: &str = "orlop.dev/intent";
 pub const OWNER_VERSION: &str = "orlop.dev/owner-version";
 /// Annotation on an API's pods: its configuration, which is mounted from here.
 pub const API_CONFIG: &str = "orlop.dev/api-config";
+/// Annotation on the pods of a worker pool: their configuration.
+pub const WORKER_CONFIG: &str = "orlop.dev/worker-config";
 /// Annotation on the edge's pods: fingerprint of its configuration.
 pub const CONFIG: &str = "orlop.dev/config";

@@ -7,6 +7,8 @@ use k8s_openapi::api::{
     core::v1::{Pod, Secret, Service},
 };
 
+use orlop_crds::BrokerTier;
+
 use crate::{Entropy, Kind, Object, ObjectName, Snapshots};
 
 /// What one pass has read of one object's world. All of it is of the object's own namespace.
@@ -20,6 +22,8 @@ pub struct Observed {
     pub probe_failures: Vec<ProbeFailure>,
     /// Which of the objects that it refers to exist.
     pub existing: BTreeSet<ObjectName>,
+    /// The BrokerTiers among them.
+    pub brokers: Vec<BrokerTier>,
     /// Those of the Secrets it names that exist. What was made for the object, or for one of the
     /// same kind and name before it, is among the children too.
     pub secrets: Vec<Secret>,

@@ -9,7 +9,7 @@ use std::{fmt, net::IpAddr};
 
 use jiff::Timestamp;
 
-use crate::{broker, cache};
+use crate::{broker, cache, worker};
 
 /// What an object wants to be read. Two objects that want the same share one poll.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,11 +55,19 @@ pub struct WorkersSource {
     pub port: u16,
 }
 
+impl WorkersSource {
+    #[must_use]
+    pub fn has(&self, pod: &str) -> bool {
+        self.pods.iter().any(|(name, _)| name == pod)
+    }
+}
+
 /// What was read last of each source that an object wants to be read. None until the first attempt.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshots {
     pub rabbitmq: Option<Snapshot<broker::Reading>>,
     pub valkey: Option<Snapshot<cache::Reading>>,
+    pub workers: Option<Snapshot<worker::Reading>>,
 }
 
 /// Something to be done to a data service over its own protocol.

@@ -31,7 +31,7 @@ pub(crate) use self::{
     owner::uids as owner_uids, store::Store, trigger::Queues, watch::LIFETIME as WATCH_LIFETIME,
 };
 use self::{
-    trigger::{dependent_changed, primary_changed, component_changed},
+    trigger::{component_changed, dependent_changed, primary_changed},
     watch::{Selection, Watch, strip_pod},
 };
 use crate::{key::ObjectKey, metrics::Metrics};
@@ -192,6 +192,13 @@ impl Watches {
             namespace,
             All,
             |c| &c.database_tiers,
+            component_changed,
+        ));
+        self.spawn(Watch::new(
+            context,
+            namespace,
+            All,
+            |c| &c.worker_pools,
             component_changed,
         ));
         self.spawn(Watch::new(

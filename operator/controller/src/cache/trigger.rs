@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
-use orlop_crds::AppService;
+use orlop_crds::{AppService, WorkerPool};
 use orlop_plan::{Kind, ObjectName};
 
 use super::{Caches, owner, store::Change};
@@ -69,6 +69,7 @@ pub(super) fn component_changed<P: Primary>(change: &Change<P>, caches: &Caches,
     let changed = ObjectKey::of(state.meta());
     let target = ObjectName::new(kind, &changed.name);
     wake_referrers::<AppService>(&changed.namespace, &target, caches, queues);
+    wake_referrers::<WorkerPool>(&changed.namespace, &target, caches, queues);
 }
 
 fn wake_referrers<P: Primary>(

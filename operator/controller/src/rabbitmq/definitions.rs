@@ -6,6 +6,7 @@ use orlop_plan::broker::{
     Reading,
     reading::{Argument, Permission, Policy, Queue, QueueStatistics, User},
 };
+use orlop_plan::worker::History;
 use serde::Deserialize;
 
 /// The whole answer, as far as it is looked at.
@@ -95,6 +96,7 @@ impl Definitions {
             permissions: permissions.map(|it| (it.user, it.permission)).collect(),
             policies: policies.map(|it| (it.name, it.policy)).collect(),
             queues: queues.map(queue).collect(),
+            history: History::default(),
         }
     }
 }

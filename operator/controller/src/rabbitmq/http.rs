@@ -18,14 +18,14 @@ const BODY_MAX: usize = 8 << 20;
 
 /// A whole answer.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
 }
 
 /// Ends when dropped, with whatever is under way.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     transport: JoinHandle<hyper::Result<()>>,
     host: String,
@@ -39,7 +39,7 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    pub(super) async fn open(
+    pub(crate) async fn open(
         host: &str,
         port: u16,
         credentials: Option<(&str, &str)>,
@@ -58,7 +58,7 @@ impl Connection {
         })
     }
 
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &mut self,
         method: &Method,
         path: &str,

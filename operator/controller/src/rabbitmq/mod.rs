@@ -5,7 +5,7 @@
 //! from the queues themselves, all queues in one answer.
 
 mod definitions;
-mod http;
+pub(crate) mod http;
 mod metrics;
 
 use std::{collections::BTreeSet, time::Duration};

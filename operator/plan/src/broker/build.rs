@@ -23,7 +23,7 @@ use crate::{
 };
 
 const COOKIE: &str = "erlang-cookie";
-const ADMIN_PASSWORD: &str = "admin-password";
+pub(super) const ADMIN_PASSWORD: &str = "admin-password";
 const PASSWORD: &str = "password";
 
 const CREDENTIALS: [Credential; 3] = [

@@ -11,6 +11,7 @@ mod validate;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use orlop_contract::queue::{ADMIN_USER, MANAGEMENT_PORT, VHOST};
 use orlop_crds::{BrokerTier, BrokerTierStatus};
 
@@ -162,5 +163,30 @@ fn source(broker: &ValidatedBroker, observed: &Observed) -> Option<RabbitMqSourc
         vhost: VHOST.to_owned(),
         user: ADMIN_USER.to_owned(),
         password: Password::new(access.admin_password().to_owned()),
+    })
+}
+
+/// Name of the Secret with the credentials of a broker.
+pub(crate) fn auth_name(broker: &str) -> String {
+    format!("{broker}-auth")
+}
+
+/// As [`source`], for who only knows the broker's name: the same, so that both share one poll.
+pub(crate) fn source_of(
+    broker: &str,
+    namespace: &str,
+    cluster_domain: &str,
+    secrets: &[Secret],
+) -> Option<RabbitMqSource> {
+    let name = auth_name(broker);
+    let mut secrets = secrets.iter();
+    let auth = secrets.find(|secret| secret.metadata.name.as_ref() == Some(&name))?;
+    let password = auth.data.as_ref()?.get(build::ADMIN_PASSWORD)?;
+    Some(RabbitMqSource {
+        host: format!("{broker}.{namespace}.svc.{cluster_domain}"),
+        port: MANAGEMENT_PORT,
+        vhost: VHOST.to_owned(),
+        user: ADMIN_USER.to_owned(),
+        password: Password::new(String::from_utf8(password.0.clone()).ok()?),
     })
 }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::worker::History;
+
 /// What a RabbitMQ broker answered, as far as it is looked at. Permissions, policies and queues are
 /// those of one virtual host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct Reading {
     pub policies: BTreeMap<String, Policy>,
     /// By name.
     pub queues: BTreeMap<String, Queue>,
+    /// What was told of the queues before: filled by who polls.
+    pub history: History,
 }
 
 /// A resource that has run short.

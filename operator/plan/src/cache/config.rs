@@ -60,6 +60,8 @@ cluster-replica-validity-factor 10
 appendonly yes
 appendfsync everysec
 save \"\"
+# A replica does not wait for others that might want to copy at the same time.
+repl-diskless-sync-delay 0
 
 maxmemory {memory}
 maxmemory-policy {policy}

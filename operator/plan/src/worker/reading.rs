@@ -15,6 +15,8 @@ pub struct Reading {
     pub workers: BTreeMap<String, Worker>,
     /// How long a job takes.
     pub service_time: Option<Duration>,
+    /// Answers that were not looked at yet.
+    answers: Vec<(String, WorkerStats)>,
     measurements: Measurements,
 }
 
@@ -77,6 +79,27 @@ struct Measure {
 }
 
 impl Reading {
+    /// What some of the workers have just answered.
+    #[must_use]
+    pub fn answered(answers: Vec<(String, WorkerStats)>) -> Self {
+        Self {
+            answers,
+            ..Self::default()
+        }
+    }
+
+    /// The same in the light of what was known before.
+    #[must_use]
+    pub fn following(
+        self,
+        before: Option<&Self>,
+        at: Timestamp,
+        is_there: impl Fn(&str) -> bool,
+    ) -> Self {
+        let before = before.cloned().unwrap_or_default();
+        before.after(at, self.answers, is_there)
+    }
+
     /// What is known after some of the workers have answered. `is_there` tells of a pod whether it
     /// still exists.
     #[must_use]

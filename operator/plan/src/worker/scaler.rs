@@ -316,6 +316,7 @@ impl Scaler<'_> {
         let desired = i32::try_from(desired).unwrap_or(i32::MAX);
         if let Some(recorded) = self.recorded
             && recorded.desired == desired
+            && recorded.reason != ScalingReason::Fixed
         {
             return recorded.clone();
         }

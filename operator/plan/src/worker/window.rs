@@ -102,12 +102,11 @@ impl Window {
             arrived: 0,
             left: left(statistics),
         };
-        match self.samples.back().copied() {
-            Some(last) => sample.arrived = last.arrived + self.came(&last, &sample),
-            None => {
-                self.unbroken_since = Some(at);
-                self.has_counted = sample.left.is_some();
-            }
+        if let Some(last) = self.samples.back().copied() {
+            sample.arrived = last.arrived + self.came(&last, &sample);
+        } else {
+            self.unbroken_since = Some(at);
+            self.has_counted = sample.left.is_some();
         }
         self.samples.push_back(sample);
         let oldest = at.checked_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
