@@ -1,10 +1,10 @@
 //! The connection to the broker: publishes with confirms.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::join_all;
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, PublisherConfirm,
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::{AMQPValue, FieldTable, ShortString},
     uri::AMQPUri,
@@ -18,6 +18,10 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How long the broker may take to confirm a batch. A transaction of the database is open
 /// meanwhile, so it must not be long; one that is short of memory or disk never confirms.
 const CONFIRM: Duration = Duration::from_secs(3);
+
+/// After this long no more is sent before what was confirmed is deleted: a relay that dies
+/// publishes again what it had sent in about this time.
+const SLICE: Duration = Duration::from_millis(50);
 
 /// AMQP 0-9-1, section 1.2.2.3: stored on disk before it is confirmed.
 const PERSISTENT: u8 = 2;
@@ -56,6 +60,8 @@ pub(super) enum Outcome {
     Full,
     /// It may be stored or not.
     Unknown,
+    /// It was not sent: an earlier one of its subject was not confirmed, or not in time.
+    Held,
 }
 
 #[derive(Debug)]
@@ -89,19 +95,49 @@ impl Publisher {
         self.connection.status().connected() && self.channel.status().connected()
     }
 
-    /// Publishes all, then waits for what the broker says of each. A connection that gave an
-    /// `Unknown` is of no more use.
+    /// Publishes what it can and waits for what the broker says of each. Messages of one subject
+    /// go one after another, each after the confirm of the one before; those of different subjects
+    /// go at once. A connection that gave an `Unknown` is of no more use.
     pub(super) async fn publish(&self, messages: &[Message]) -> Vec<Outcome> {
-        let until = Instant::now() + CONFIRM;
-        let mut confirms = Vec::with_capacity(messages.len());
-        for message in messages {
-            let sent = timeout_at(until, self.send(message)).await;
-            confirms.push(sent.ok().and_then(Result::ok));
+        let mut subjects: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (at, message) in messages.iter().enumerate() {
+            subjects.entry(&message.subject).or_default().push(at);
         }
-        join_all(confirms.into_iter().map(|confirm| settled(confirm, until))).await
+        let begun = Instant::now();
+        let chains = subjects
+            .into_values()
+            .map(|chain| self.publish_chain(messages, chain, begun));
+        let mut outcomes = vec![Outcome::Held; messages.len()];
+        for (at, outcome) in join_all(chains).await.into_iter().flatten() {
+            outcomes[at] = outcome;
+        }
+        outcomes
     }
 
-    async fn send(&self, message: &Message) -> Result<PublisherConfirm, lapin::Error> {
+    async fn publish_chain(
+        &self,
+        messages: &[Message],
+        chain: Vec<usize>,
+        begun: Instant,
+    ) -> Vec<(usize, Outcome)> {
+        let mut outcomes = Vec::with_capacity(chain.len());
+        for at in chain {
+            if !outcomes.is_empty() && begun.elapsed() > SLICE {
+                break;
+            }
+            let outcome = match timeout_at(begun + CONFIRM, self.send(&messages[at])).await {
+                Ok(Ok(confirmation)) => outcome(&confirmation),
+                Ok(Err(_)) | Err(_) => Outcome::Unknown,
+            };
+            outcomes.push((at, outcome));
+            if outcome != Outcome::Confirmed {
+                break;
+            }
+        }
+        outcomes
+    }
+
+    async fn send(&self, message: &Message) -> Result<Confirmation, lapin::Error> {
         let mut properties = BasicProperties::default()
             .with_message_id(message.id.to_string().into())
             .with_delivery_mode(PERSISTENT)
@@ -123,18 +159,16 @@ impl Publisher {
         let body = message.body.as_bytes();
         self.channel
             .basic_publish("".into(), queue, options, body, properties)
+            .await?
             .await
     }
 }
 
-async fn settled(confirm: Option<PublisherConfirm>, until: Instant) -> Outcome {
-    let Some(confirm) = confirm else {
-        return Outcome::Unknown;
-    };
-    match timeout_at(until, confirm).await {
-        Ok(Ok(Confirmation::Ack(None))) => Outcome::Confirmed,
-        Ok(Ok(Confirmation::Ack(Some(_)))) => Outcome::Unroutable,
-        Ok(Ok(Confirmation::Nack(_))) => Outcome::Full,
-        Ok(Ok(Confirmation::NotRequested) | Err(_)) | Err(_) => Outcome::Unknown,
+fn outcome(confirmation: &Confirmation) -> Outcome {
+    match confirmation {
+        Confirmation::Ack(None) => Outcome::Confirmed,
+        Confirmation::Ack(Some(_)) => Outcome::Unroutable,
+        Confirmation::Nack(_) => Outcome::Full,
+        Confirmation::NotRequested => Outcome::Unknown,
     }
 }

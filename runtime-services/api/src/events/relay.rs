@@ -1,10 +1,6 @@
 //! From the outbox to the broker.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use deadpool_postgres::Pool;
 use lapin::uri::AMQPUri;
@@ -21,8 +17,9 @@ use super::{
     publisher::{BrokerError, Message, Outcome, Publisher},
 };
 
-/// Rows published before the next deletion: what is published twice when a relay dies between.
-pub const BATCH_MAX: u32 = 64;
+/// Rows published before the next deletion: at most so many are published twice when a relay dies
+/// between.
+pub const BATCH_MAX: u32 = 256;
 /// How soon a row is found whose process died before it woke its relay.
 const POLL: Duration = Duration::from_secs(1);
 /// How often the outbox is measured.
@@ -170,8 +167,7 @@ impl Relay {
             }
             locked => locked?,
         }
-        let rows = self.select(&*transaction).await?;
-        let batch = first_of_each_subject(&rows);
+        let batch = self.select(&*transaction).await?;
         if batch.is_empty() {
             return Ok(Pass::Done);
         }
@@ -244,7 +240,7 @@ impl Relay {
                 Outcome::Confirmed => {
                     self.paused.remove(&message.queue);
                 }
-                Outcome::Unknown => {}
+                Outcome::Unknown | Outcome::Held => {}
             }
         }
         for (queue, outcome) in refusing {
@@ -296,15 +292,6 @@ fn message(row: &Row) -> Result<Message, tokio_postgres::Error> {
         body: row.try_get("body")?,
         trace: row.try_get("trace")?,
     })
-}
-
-/// A later event of the same subject must not be stored before an earlier one that fails.
-fn first_of_each_subject(rows: &[Message]) -> Vec<Message> {
-    let mut seen = HashSet::new();
-    rows.iter()
-        .filter(|message| seen.insert(message.subject.as_str()))
-        .cloned()
-        .collect()
 }
 
 fn positions(batch: &[Message], outcomes: &[Outcome], wanted: Outcome) -> Vec<i64> {
