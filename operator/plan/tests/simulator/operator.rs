@@ -254,6 +254,8 @@ impl Process {
         let observed = self.observe::<P>(object, main.body.uid());
         let Plan {
             writes,
+            // No data service is simulated here.
+            actions: _,
             status,
             wake_at,
             notices: _,

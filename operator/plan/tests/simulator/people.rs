@@ -202,7 +202,7 @@ fn a_child(simulation: &mut Simulation, of: &[Resource]) -> Option<(Resource, St
 }
 
 fn delete_something(simulation: &mut Simulation) {
-    let kinds: Vec<_> = Kind::ALL.map(Resource::Of).into();
+    let kinds: Vec<_> = Kind::ALL.iter().copied().map(Resource::Of).collect();
     let Some((resource, name)) = a_child(simulation, &kinds) else {
         return;
     };
@@ -273,7 +273,7 @@ fn edit_selector(simulation: &mut Simulation) {
 }
 
 fn strip_labels(simulation: &mut Simulation) {
-    let kinds: Vec<_> = Kind::ALL.map(Resource::Of).into();
+    let kinds: Vec<_> = Kind::ALL.iter().copied().map(Resource::Of).collect();
     let Some((resource, name)) = a_child(simulation, &kinds) else {
         return;
     };
@@ -287,7 +287,7 @@ fn strip_labels(simulation: &mut Simulation) {
 }
 
 fn strip_owner(simulation: &mut Simulation) {
-    let kinds: Vec<_> = Kind::ALL.map(Resource::Of).into();
+    let kinds: Vec<_> = Kind::ALL.iter().copied().map(Resource::Of).collect();
     let Some((resource, name)) = a_child(simulation, &kinds) else {
         return;
     };
