@@ -143,7 +143,7 @@ impl Service {
         self.health.set_ready();
         tracing::info!("serving");
         let drain = Duration::from_secs(u64::from(said.limits.drain_seconds));
-        serve(self.listener, api, stop, drain).await?;
+        serve(self.listener, api, self.health, stop, drain).await?;
 
         writes.close();
         if timeout(drain, writes.wait()).await.is_err() {
@@ -161,12 +161,18 @@ impl Service {
 async fn serve(
     listener: TcpListener,
     api: Api,
+    health: Health,
     stop: CancellationToken,
     drain: Duration,
 ) -> anyhow::Result<()> {
     let router = http::router(Arc::new(api));
+    let stopped = stop.clone();
+    let stopping = async move {
+        stopped.cancelled().await;
+        health.set_unready();
+    };
     let serving = axum::serve(listener, router)
-        .with_graceful_shutdown(stop.clone().cancelled_owned())
+        .with_graceful_shutdown(stopping)
         .into_future();
     let late = async {
         stop.cancelled().await;

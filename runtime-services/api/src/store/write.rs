@@ -90,8 +90,9 @@ impl Store {
             Ok(row.clone())
         }
         .await;
+        let is_sound = outcome.is_ok();
         let outcome = conclude(transaction, outcome).await;
-        self.settle(intent, outcome, &client).await
+        self.settle(intent, is_sound, outcome, &client).await
     }
 
     /// Deletes a thing with its parts, if the condition holds.
@@ -114,14 +115,16 @@ impl Store {
         let keys = self.keys(&doomed);
         let intent = self.cache.intend(&transaction, keys).await?;
         let outcome = self.delete_all(&transaction, &doomed, trace).await;
+        let is_sound = outcome.is_ok();
         let outcome = conclude(transaction, outcome).await;
-        self.settle(intent, outcome, &client).await
+        self.settle(intent, is_sound, outcome, &client).await
     }
 
     /// The cache is told of a write before anyone else hears of it.
     async fn settle<T>(
         &self,
         intent: Intent,
+        is_sound: bool,
         outcome: Result<T, StoreError>,
         client: &Client,
     ) -> Result<T, StoreError> {
@@ -131,10 +134,12 @@ impl Store {
                 intent.settle(client).await?;
                 Ok(done)
             }
-            // When it is the commit that failed, the rows may have changed.
-            Err(error @ StoreError::Unavailable(_)) => Err(error),
             Err(error) => {
-                intent.abandon().await;
+                // If it is the commit that failed, the rows may have changed: the intent stands
+                // until it expires.
+                if !is_sound {
+                    intent.abandon().await;
+                }
                 Err(error)
             }
         }

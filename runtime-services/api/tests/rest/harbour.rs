@@ -14,7 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     client::Client,
-    support::{postgres::Postgres, until},
+    support::{postgres::Postgres, redis::Redis, until},
 };
 
 pub(crate) const SCHEMA: &str = "harbour";
@@ -52,12 +52,21 @@ impl Harbour {
     }
 
     pub(crate) async fn start(postgres: &Postgres, said: ApiConfig) -> Self {
+        Self::start_with(postgres, None, said).await
+    }
+
+    /// With a cache for what is declared as cached.
+    pub(crate) async fn start_with(
+        postgres: &Postgres,
+        redis: Option<&Redis>,
+        said: ApiConfig,
+    ) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let addresses = Addresses {
             api: any,
             health: any,
             database: postgres.url(),
-            redis_url: None,
+            redis_url: redis.map(Redis::url),
             redis_nodes: None,
             // Nobody listens there: jobs wait in the outbox.
             amqp_url: Some("amqp://127.0.0.1:1".into()),

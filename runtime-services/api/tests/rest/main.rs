@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod cached;
 mod client;
 mod crud;
 mod faults;

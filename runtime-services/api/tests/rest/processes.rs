@@ -148,6 +148,7 @@ async fn a_program_that_is_told_to_stop_finishes_what_it_has() {
         None,
         "it waits for the request"
     );
+    program.health.get("/readyz").await.expect(503);
     transaction.rollback().await.unwrap();
     waiting.await.unwrap().expect(201);
     assert!(program.until_ended().await.success());
