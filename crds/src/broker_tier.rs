@@ -81,7 +81,7 @@ pub struct RabbitMq {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 
-    /// Queues that exist. A queue that is no longer named keeps its messages until it is empty.
+    /// Queues that exist. One that is no longer named stays, with its messages.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
