@@ -26,7 +26,7 @@ use tokio::{task::JoinSet, time::sleep};
 use tokio_postgres::{NoTls, types::Type};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::support::{DEADLINE, postgres::Postgres, redis::Redis, until};
+use crate::support::{DEADLINE, cluster::Cluster, postgres::Postgres, redis::Redis, until};
 
 /// Few, so that readers and writers meet.
 const ROWS: usize = 4;
@@ -58,7 +58,10 @@ struct History {
 impl Process {
     fn start(postgres: &Postgres, redis: Option<&Redis>) -> Self {
         let url = redis.map(Redis::url);
-        let address = Address::parse(url.as_deref(), None).unwrap();
+        Self::with(postgres, Address::parse(url.as_deref(), None).unwrap())
+    }
+
+    fn with(postgres: &Postgres, address: Option<Address>) -> Self {
         let cache = Cache::new(address, [("lantern:", "Lantern")], Metrics::default());
         let stop = CancellationToken::new();
         let (keeper, background, told) = (cache.clone(), pool(postgres, 2), stop.clone());
@@ -382,6 +385,41 @@ async fn a_cache_that_is_killed_and_loses_its_last_writes_serves_no_old_row() {
     history.go_on(100, 500).await;
     finish(tasks, stop).await;
     history.tell("killed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgresql and redis-server"]
+async fn a_replica_that_takes_over_without_the_last_writes_serves_no_old_row() {
+    let (postgres, mut cluster) = (Postgres::start().await, Cluster::start().await);
+    prepare(&postgres).await;
+    let address = || Address::parse(None, Some(&cluster.addresses())).unwrap();
+    let processes = [
+        Process::with(&postgres, address()),
+        Process::with(&postgres, address()),
+    ];
+    processes[0].until_hit().await;
+    let (history, stop) = (Arc::new(History::default()), CancellationToken::new());
+    let tasks = history.work(&processes, &stop);
+    history.go_on(100, 500).await;
+
+    let (primary, replica) = cluster.pair_of(key(0).as_str()).await;
+    cluster.pause(replica, true);
+    history.go_on(20, 100).await;
+    cluster.kill(primary);
+    cluster.pause(replica, false);
+    cluster.until_primary(replica).await;
+    history.go_on(100, 500).await;
+    history.tell("failed over");
+
+    cluster.restart(primary).await;
+    cluster.until_follows(primary).await;
+    cluster.fail_over_to(primary).await;
+    cluster.until_follows(replica).await;
+    history.go_on(100, 500).await;
+    cluster.fail_over_to(replica).await;
+    history.go_on(100, 500).await;
+    finish(tasks, stop).await;
+    history.tell("failed over and back, and again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,8 +91,7 @@ async fn ask(database: &Pool) -> Result<(Trust, bool), KeepError> {
 async fn renew(shared: &Shared, link: &Link, database: &Pool, old: Trust) -> Result<(), KeepError> {
     // Zero means never.
     let next = Epoch(rand::random::<u64>().max(1));
-    link.on_primaries(Script::new(next).load()).await?;
-    if link.probe().await? == Roles::NotAllPrimaries {
+    if link.prepare(Script::new(next).load()).await?.is_none() {
         return Ok(());
     }
     let mut client = database.get().await?;

@@ -1,6 +1,7 @@
 //! The connection to the cache: one server or a cluster, with deadlines and a circuit breaker.
 
 use std::{
+    collections::HashSet,
     sync::{
         PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -14,7 +15,7 @@ use redis::{
     aio::{ConnectionLike as _, MultiplexedConnection},
     cluster::ClusterClientBuilder,
     cluster_async::ClusterConnection,
-    cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo},
+    cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo},
 };
 use thiserror::Error;
 use tokio::time::timeout;
@@ -27,6 +28,8 @@ const FAILURES_MAX: u32 = 5;
 const PROBES_MAX: u32 = 4;
 /// Shorter than a lease of the trust: a probe that waits longer tells nothing useful.
 const PROBE: Duration = Duration::from_millis(250);
+/// Of every cluster.
+const SLOTS: u32 = 16_384;
 /// How long making a connection may take; the API serves meanwhile.
 const CONNECT: Duration = Duration::from_secs(2);
 
@@ -145,11 +148,7 @@ impl Link {
     /// and again, by one task. Commands are sent from the first success on.
     pub(super) async fn probe(&self) -> Result<Roles, CallError> {
         if self.current().is_none() {
-            let connection = self.address.connect().await?;
-            *self
-                .connection
-                .write()
-                .unwrap_or_else(PoisonError::into_inner) = Some(connection);
+            self.connect().await?;
         }
         let result = self.on_primaries(redis::cmd("ROLE")).await;
         if let Err(error) = &result {
@@ -159,10 +158,7 @@ impl Link {
             }
             if failed >= PROBES_MAX {
                 self.failed_probes.store(0, Ordering::Release);
-                *self
-                    .connection
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner) = None;
+                self.replace(None);
             }
         } else {
             self.failed_probes.store(0, Ordering::Release);
@@ -171,11 +167,31 @@ impl Link {
                 tracing::info!("the cache answers");
             }
         }
-        result.map(|answers| Roles::of(&answers))
+        let roles = Roles::of(&result?);
+        if roles == Roles::NotAllPrimaries {
+            // The client learns where a slot has moved only by asking for it, which nobody does
+            // while the cache is not trusted.
+            self.replace(None);
+        }
+        Ok(roles)
     }
 
-    /// Sends a command to every primary; fails when any of them does.
-    pub(super) async fn on_primaries(&self, command: Cmd) -> Result<Vec<Value>, CallError> {
+    /// Connects anew, to what the cluster is now, and does `command` on every primary. `None` when
+    /// it was not all of them, or one of them is none.
+    pub(super) async fn prepare(&self, command: Cmd) -> Result<Option<()>, CallError> {
+        let connection = self.connect().await?;
+        let primaries = timeout(PROBE, connection.primaries()).await;
+        let primaries = primaries.map_err(|_| CallError::Late)?.map_err(sort)?;
+        let prepared = self.on_primaries(command).await?.len();
+        let roles = self.on_primaries(redis::cmd("ROLE")).await?;
+        let all = primaries == Some(prepared)
+            && prepared == roles.len()
+            && Roles::of(&roles) == Roles::AllPrimaries;
+        Ok(all.then_some(()))
+    }
+
+    /// Sends a command to every primary that the client knows; fails when any of them does.
+    async fn on_primaries(&self, command: Cmd) -> Result<Vec<Value>, CallError> {
         let connection = self.current().ok_or(CallError::Open)?;
         let answers = async {
             match connection {
@@ -210,6 +226,20 @@ impl Link {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    async fn connect(&self) -> Result<Connection, CallError> {
+        let connection = self.address.connect().await?;
+        self.replace(Some(connection.clone()));
+        Ok(connection)
+    }
+
+    fn replace(&self, connection: Option<Connection>) {
+        let mut held = self
+            .connection
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *held = connection;
     }
 
     fn count(&self, result: &Result<Value, CallError>) {
@@ -301,6 +331,26 @@ impl Address {
 }
 
 impl Connection {
+    /// How many primaries there are. `None` when slots of a cluster belong to nobody.
+    async fn primaries(self) -> Result<Option<usize>, RedisError> {
+        let Self::Cluster(mut cluster) = self else {
+            return Ok(Some(1));
+        };
+        let mut slots = redis::cmd("CLUSTER");
+        slots.arg("SLOTS");
+        let routing = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+        let told = cluster.route_command(slots, routing).await?;
+        let ranges: Vec<Vec<Value>> = redis::from_redis_value(told.extract_error()?)?;
+        let mut primaries = HashSet::new();
+        let mut covered = 0;
+        for range in ranges {
+            let (first, last, primary) = range_of(range)?;
+            covered += last.saturating_sub(first) + 1;
+            primaries.insert(primary);
+        }
+        Ok((covered == SLOTS).then_some(primaries.len()))
+    }
+
     async fn send(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         let value = match self {
             Self::Single(single) => single.req_packed_command(command).await?,
@@ -317,6 +367,25 @@ impl std::fmt::Debug for Connection {
             Self::Cluster(_) => "Cluster",
         })
     }
+}
+
+/// First and last slot, and host and port of their primary; more is told behind these.
+fn range_of(range: Vec<Value>) -> Result<(u32, u32, (String, u16)), RedisError> {
+    let mut range = range.into_iter();
+    let mut next = || range.next().unwrap_or(Value::Nil);
+    let (first, last, primary) = (next(), next(), next());
+    let primary: Vec<Value> = redis::from_redis_value(primary)?;
+    let mut primary = primary.into_iter();
+    let mut part = || primary.next().unwrap_or(Value::Nil);
+    let address = (
+        redis::from_redis_value(part())?,
+        redis::from_redis_value(part())?,
+    );
+    Ok((
+        redis::from_redis_value(first)?,
+        redis::from_redis_value(last)?,
+        address,
+    ))
 }
 
 fn sort(error: RedisError) -> CallError {

@@ -42,11 +42,11 @@ const LOCK_KEY: &str = "hashtextextended(current_schema() || '.orlop_cache_trust
 const READ: &str = "select epoch, trusted, layout,
     clock_timestamp() - changed >= hold_seconds * interval '1 second' as rested
     from orlop_cache_trust";
-/// A trust that lasted less than a minute is held off for twice as long as the last one, up to a
-/// minute: a process that cannot reach the cache must not stop the others' writes again and again.
+/// A trust that lasted less than ten seconds is held off for twice as long as the one before, up to
+/// half a minute: a process that cannot reach the cache must not make writes wait again and again.
 const REVOKE: &str = "update orlop_cache_trust set trusted = false,
-    hold_seconds = case when clock_timestamp() - changed < interval '1 minute'
-        then least(hold_seconds * 2 + 1, 60) else 1 end,
+    hold_seconds = case when clock_timestamp() - changed < interval '10 seconds'
+        then least(hold_seconds * 2 + 1, 30) else 1 end,
     changed = clock_timestamp()
     where trusted and epoch = $1";
 const RENEW: &str = "update orlop_cache_trust set trusted = true, epoch = $2, layout = $3,

@@ -5,6 +5,7 @@
 // Each test program uses some of them.
 #![allow(dead_code)]
 
+pub(crate) mod cluster;
 pub(crate) mod postgres;
 pub(crate) mod redis;
 mod server;
