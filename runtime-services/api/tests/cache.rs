@@ -243,6 +243,13 @@ impl History {
     }
 }
 
+/// What a machine that crashes does to the end of the log.
+fn cut(redis: &Redis, kept: u64) {
+    let log = OpenOptions::new().write(true).open(redis.log()).unwrap();
+    assert!(log.metadata().unwrap().len() > kept, "nothing is lost");
+    log.set_len(kept).unwrap();
+}
+
 async fn finish(mut tasks: JoinSet<()>, stop: CancellationToken) {
     stop.cancel();
     while let Some(done) = tasks.join_next().await {
@@ -344,6 +351,48 @@ async fn a_rolled_back_write_leaves_the_row_cacheable() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgresql and redis-server"]
+async fn a_row_that_was_loaded_before_a_write_is_not_stored_after_it() {
+    let (postgres, redis) = (Postgres::start().await, Redis::start().await);
+    prepare(&postgres).await;
+    let process = Process::start(&postgres, Some(&redis));
+    process.until_hit().await;
+    let slow = async {
+        let client = process.database.get().await.unwrap();
+        let old = load_from(Some(&client), 1).await;
+        assert_eq!(process.write(1).await, Some(2));
+        old
+    };
+    let (_, lookup) = process.cache.read(&key(1), TTL, SHAPE, slow).await.unwrap();
+    assert_eq!(lookup, Lookup::Miss { stored: false });
+    assert_eq!(
+        process.read(1).await.unwrap(),
+        (2, Lookup::Miss { stored: true })
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgresql and redis-server"]
+async fn a_cache_that_forgets_a_write_while_nobody_looks_serves_no_old_row() {
+    let (postgres, mut redis) = (Postgres::start().await, Redis::start().await);
+    prepare(&postgres).await;
+    let process = Process::start(&postgres, Some(&redis));
+    process.until_hit().await;
+    let kept = redis.log().metadata().unwrap().len();
+    assert_eq!(process.write(0).await, Some(2));
+    redis.kill();
+    cut(&redis, kept);
+    redis.restart().await;
+    assert!(redis.holds(key(0).as_str()).await, "it did not forget");
+    until("the row comes from the cache again", async || {
+        let (version, lookup) = process.read(0).await.unwrap();
+        assert_eq!(version, 2, "{lookup:?}");
+        lookup == Lookup::Hit
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgresql and redis-server"]
 async fn readers_and_writers_of_two_processes_never_meet_an_old_row() {
     let (postgres, redis) = (Postgres::start().await, Redis::start().await);
     prepare(&postgres).await;
@@ -376,9 +425,7 @@ async fn a_cache_that_is_killed_and_loses_its_last_writes_serves_no_old_row() {
         let kept = redis.log().metadata().unwrap().len();
         history.go_on(50, 100).await;
         redis.kill();
-        let log = OpenOptions::new().write(true).open(redis.log()).unwrap();
-        assert!(log.metadata().unwrap().len() > kept, "nothing is lost");
-        log.set_len(kept).unwrap();
+        cut(&redis, kept);
         history.go_on(20, 0).await;
         redis.restart().await;
     }

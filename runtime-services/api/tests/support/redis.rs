@@ -62,6 +62,13 @@ impl Redis {
         .await;
     }
 
+    pub(crate) async fn holds(&self, key: &str) -> bool {
+        let client = ::redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut exists = ::redis::cmd("EXISTS");
+        exists.arg(key).query_async(&mut connection).await.unwrap()
+    }
+
     /// Stops answering without closing a connection, or goes on.
     pub(crate) fn pause(&self, paused: bool) {
         let signal = if paused { "-STOP" } else { "-CONT" };
