@@ -114,39 +114,44 @@ impl Work {
     async fn run(&self, stop: CancellationToken) {
         let mut backoff = Backoff::default();
         let mut known = None;
-        while !stop.is_cancelled() {
-            let Err(error) = self.session(&stop, &mut backoff).await else {
-                return;
+        loop {
+            let opened = tokio::select! {
+                opened = self.open(&stop) => opened,
+                () = stop.cancelled() => return,
             };
+            let ended = match opened {
+                Ok(session) => {
+                    backoff.reset();
+                    known = None;
+                    self.work(session, &stop).await
+                }
+                Err(error) => Err(error),
+            };
+            let Err(error) = ended else { return };
             let told = error.told();
-            if known.as_ref() != Some(&told) {
+            // Once for each kind: the statistics tell the rest.
+            if known.replace(told.kind) != Some(told.kind) {
                 tracing::error!(error = told.message, "no jobs are taken until this is over");
             }
-            self.stats.disconnected(Some(told.clone()));
-            known = Some(told);
+            self.stats.disconnected(Some(told));
             tokio::select! {
                 () = tokio::time::sleep(backoff.next()) => (),
-                () = stop.cancelled() => (),
+                () = stop.cancelled() => return,
             }
         }
     }
 
-    async fn session(
-        &self,
-        stop: &CancellationToken,
-        backoff: &mut Backoff,
-    ) -> Result<(), SessionError> {
-        let opened = Session::open(
+    async fn open(&self, stop: &CancellationToken) -> Result<Session, SessionError> {
+        Session::open(
             Arc::clone(&self.settings),
             self.handler.clone(),
             Arc::clone(&self.stats),
             stop.clone(),
-        );
-        let session = tokio::select! {
-            opened = opened => opened?,
-            () = stop.cancelled() => return Ok(()),
-        };
-        backoff.reset();
+        )
+        .await
+    }
+
+    async fn work(&self, session: Session, stop: &CancellationToken) -> Result<(), SessionError> {
         tracing::info!(queue = self.settings.queue.as_str(), "taking jobs");
         self.stats.connected();
         let ended = session.run(stop).await;

@@ -54,7 +54,7 @@ impl Worker {
             .arg("--config")
             .arg(&config)
             .args(["--http-address", &address.to_string()])
-            .args(["--log-filter", "error"])
+            .args(["--log-filter", "error,lapin=off"])
             .env(AMQP_URL_VARIABLE, broker.to_string())
             .stdin(Stdio::null())
             .kill_on_drop(true)
