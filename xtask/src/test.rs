@@ -41,10 +41,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         });
     }
     if wanted(Part::Cluster) {
-        // The suites call both as a person does.
+        // The suites call them as a person does.
         let built = stages.run_loud("programs", || {
-            let programs = ["build", "--locked", "-p", "orlop-cli", "-p", "xtask"];
-            finish(cargo(&root).args(programs))
+            let programs = ["orlop-cli", "orlop-worker", "xtask"];
+            let packages = programs.iter().flat_map(|name| ["-p", name]);
+            finish(cargo(&root).args(["build", "--locked"]).args(packages))
         });
         let up = built
             && stages.run_loud("cluster up", || {
