@@ -14,8 +14,9 @@ use crate::images::{Image, LOCAL_REGISTRY};
 use crate::progress::Progress;
 use crate::target::Target;
 
-/// Pods start within seconds; three minutes tell a slow registry from a broken application.
-const READY_LIMIT: Duration = Duration::from_mins(3);
+/// Pods start within seconds, data services and who waits for them within a minute; five tell a slow
+/// registry from a broken application.
+const READY_LIMIT: Duration = Duration::from_mins(5);
 const KUBECTL_LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
