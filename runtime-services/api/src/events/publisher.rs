@@ -21,7 +21,7 @@ const CONFIRM: Duration = Duration::from_secs(3);
 
 /// After this long no more is sent before what was confirmed is deleted: a relay that dies
 /// publishes again what it had sent in about this time.
-const SLICE: Duration = Duration::from_millis(50);
+const SLICE: Duration = Duration::from_millis(20);
 
 /// AMQP 0-9-1, section 1.2.2.3: stored on disk before it is confirmed.
 const PERSISTENT: u8 = 2;

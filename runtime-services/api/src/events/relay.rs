@@ -71,6 +71,7 @@ pub struct Relay {
     publisher: Option<Publisher>,
     /// At most as many as there are queues.
     paused: HashMap<String, Pause>,
+    measured: Option<Instant>,
     metrics: Metrics,
     waker: Waker,
 }
@@ -100,6 +101,7 @@ impl Relay {
             broker: broker.parse().map_err(BrokerError::Address)?,
             publisher: None,
             paused: HashMap::new(),
+            measured: None,
             metrics,
             waker: Waker::default(),
         })
@@ -113,7 +115,6 @@ impl Relay {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut polls = interval(POLL);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut measured = Instant::now() - MEASURE;
         let waker = self.waker();
         loop {
             tokio::select! {
@@ -121,15 +122,15 @@ impl Relay {
                 () = waker.0.notified() => {}
                 _ = polls.tick() => {}
             }
-            self.drain(&mut measured, &stop).await;
+            self.drain(&stop).await;
         }
     }
 
     /// Publishes until nothing is left that can be.
-    async fn drain(&mut self, measured: &mut Instant, stop: &CancellationToken) {
+    async fn drain(&mut self, stop: &CancellationToken) {
         let mut backoff = BACKOFF.0;
         while !stop.is_cancelled() {
-            match self.pass(measured).await {
+            match self.pass().await {
                 Ok(Pass::More) => backoff = BACKOFF.0,
                 Ok(Pass::Done) => return,
                 Err(error) => {
@@ -145,11 +146,11 @@ impl Relay {
         }
     }
 
-    async fn pass(&mut self, measured: &mut Instant) -> Result<Pass, RelayError> {
+    async fn pass(&mut self) -> Result<Pass, RelayError> {
         let mut client = self.database.get().await?;
-        if measured.elapsed() >= MEASURE {
+        if self.measured.is_none_or(|at| at.elapsed() >= MEASURE) {
             self.measure(&**client).await?;
-            *measured = Instant::now();
+            self.measured = Some(Instant::now());
         }
         if client
             .query_typed("select from orlop_outbox limit 1", &[])
