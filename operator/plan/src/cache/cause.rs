@@ -67,6 +67,7 @@ impl Cause {
             }
             Self::NotAnswering(_) | Self::Loading(_) => Reason::Starting,
             Self::Refused(_) => Reason::CredentialsRefused,
+            Self::Introducing if formed => Reason::Progressing,
             Self::Introducing
             | Self::Assigning
             | Self::Attaching { .. }
@@ -89,9 +90,9 @@ impl Cause {
     #[must_use]
     pub const fn fix(&self) -> Option<&'static str> {
         match self {
-            Self::Refused(_) => {
-                Some("delete these pods: they take the password of the Secret at their start")
-            }
+            Self::Refused(_) => Some(
+                "they take the password of the Secret at their start: Orlop restarts them one by one",
+            ),
             Self::DataGone { .. } => Some("delete the cache with its volumes and create it anew"),
             Self::OddSlots { .. } => Some("give the slots back to one primary of the shard"),
             Self::ZoneUnknown { .. } => Some(

@@ -101,6 +101,10 @@ fn begin(topology: &Topology<'_>) -> Result<Formation, Halt> {
 /// The safe order. Each stage passes only when it has nothing left to do for the nodes that answer.
 fn advance(topology: &Topology<'_>, formation: &Formation) -> Result<(), Halt> {
     refuse_strangers(topology)?;
+    // Nodes that refuse the password are restarted first: what the others say is half the truth.
+    if let Some(cause @ Cause::Refused(_)) = topology.absence() {
+        return Err(cause.into());
+    }
     begin_epochs(topology, formation)?;
     introduce(topology, |_, _| true)?;
     assign_slots(topology, formation)?;

@@ -156,19 +156,16 @@ fn all_nodes(cache: &ValidatedCache, formation: Option<&Formation>, observed: &O
 }
 
 /// A StatefulSet that is updated restarts its pod. Of those that are well one at a time is, and only
-/// while the cache is complete; those that are not have nothing to lose.
+/// while the cache is complete, or would be if its nodes had the present password, which they take
+/// at their start. Those that are not well have nothing to lose.
 fn restart_one_by_one(written: &mut Writes, observed: &Observed, step: Option<&Step>) {
-    let mut may_restart = step.is_some_and(|step| step.cause.is_none())
+    let complete = step.is_some_and(|step| matches!(step.cause, None | Some(Cause::Refused(_))));
+    let mut may_restart = complete
         && observed.stateful_sets().all(|object| {
-            let ready = object
-                .status
-                .as_ref()
-                .and_then(|status| status.ready_replicas);
-            let seen = object
-                .status
-                .as_ref()
-                .and_then(|status| status.observed_generation);
-            ready == Some(1) && seen >= object.metadata.generation
+            let status = object.status.as_ref();
+            status.and_then(|status| status.ready_replicas) == Some(1)
+                && status.and_then(|status| status.observed_generation)
+                    >= object.metadata.generation
         });
     written.writes.retain(|write| {
         let Write::Update {
