@@ -9,15 +9,13 @@ use anyhow::Context as _;
 use kube::{
     Api, Client,
     api::{DynamicObject, Patch, PatchParams},
-    core::{ApiResource, GroupVersionKind},
 };
-use orlop_crds::{AppPlatform, AppService};
 
 use crate::{
     Failure,
     args::{Apply, Connection},
-    cluster::Cluster,
-    manifest::{self, Declared, Manifest, Source},
+    cluster::{self, Cluster},
+    manifest::{self, Manifest, Source},
     report::Report,
     terminal::{Mood, Style},
     why,
@@ -51,7 +49,7 @@ pub(crate) async fn run(args: &Apply, connection: &Connection) -> Result<(), Fai
     if !args.wait {
         return Ok(());
     }
-    match wait(&cluster.client(), &applied, args.timeout).await? {
+    match wait(&cluster, &applied, args.timeout).await? {
         Ended::Ready => Ok(()),
         Ended::Stalled(reports) => {
             let why = explain(&cluster, &reports, &judged.sources).await?;
@@ -76,12 +74,8 @@ async fn apply(
     namespace: &str,
     force: bool,
 ) -> anyhow::Result<()> {
-    let kind = match manifest.declared {
-        Declared::AppPlatform(_) => "AppPlatform",
-        Declared::AppService(_) => "AppService",
-    };
-    let gvk = GroupVersionKind::gvk(orlop_crds::GROUP, orlop_crds::VERSION, kind);
-    let resource = ApiResource::from_gvk_with_plural(&gvk, manifest.plural());
+    let kind = manifest.declared.kind();
+    let resource = cluster::resource(kind);
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
     let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
     params.force = force;
@@ -104,7 +98,7 @@ enum Ended {
 }
 
 async fn wait(
-    client: &Client,
+    cluster: &Cluster,
     applied: &[Applied<'_>],
     timeout: Duration,
 ) -> anyhow::Result<Ended> {
@@ -114,7 +108,7 @@ async fn wait(
     loop {
         let mut reports = Vec::new();
         for object in applied {
-            reports.push(read(client, object).await?);
+            reports.push(read(cluster, object).await?);
         }
         progress.show(&reports)?;
         if reports.iter().all(|report| report.ready) {
@@ -135,23 +129,12 @@ async fn wait(
     }
 }
 
-async fn read(client: &Client, applied: &Applied<'_>) -> anyhow::Result<Report> {
+async fn read(cluster: &Cluster, applied: &Applied<'_>) -> anyhow::Result<Report> {
     let (name, namespace) = (applied.manifest.name(), &applied.namespace);
-    let report = match applied.manifest.declared {
-        Declared::AppPlatform(_) => {
-            let api: Api<AppPlatform> = Api::namespaced(client.clone(), namespace);
-            api.get(name)
-                .await
-                .map(|object| Report::of_platform(&object))
-        }
-        Declared::AppService(_) => {
-            let api: Api<AppService> = Api::namespaced(client.clone(), namespace);
-            api.get(name)
-                .await
-                .map(|object| Report::of_service(&object))
-        }
-    };
-    report.with_context(|| format!("failed to read {name} in {namespace}"))
+    let kind = applied.manifest.declared.kind();
+    let found = cluster.get(kind, name, namespace).await?;
+    let found = found.with_context(|| format!("{kind}/{name} was deleted in {namespace}"))?;
+    Ok(found.report())
 }
 
 async fn explain(

@@ -2,15 +2,16 @@
 
 use std::{future::Future, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use kube::{
     Api, Client, Config,
-    api::ListParams,
+    api::{DynamicObject, ListParams},
     config::{KubeConfigOptions, Kubeconfig},
+    core::{ApiResource, GroupVersionKind},
 };
-use orlop_crds::{AppPlatform, AppService};
+use orlop_crds::{AppService, schema};
 
-use crate::{Failure, args::Connection, report::Report};
+use crate::{Failure, args::Connection, declared::Declared, report::Report};
 
 /// No request takes longer: a person is waiting.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -31,19 +32,14 @@ pub(crate) enum Scope {
     All,
 }
 
-/// What is there, as the operator reports it and as it is stored.
+/// What is there, in the order of the kinds.
 pub(crate) struct Found {
-    pub(crate) platforms: Vec<AppPlatform>,
-    pub(crate) services: Vec<AppService>,
+    pub(crate) objects: Vec<Declared>,
 }
 
 impl Found {
-    /// Applications first, then services.
     pub(crate) fn reports(&self) -> Vec<Report> {
-        let platforms = self.platforms.iter().map(Report::of_platform);
-        platforms
-            .chain(self.services.iter().map(Report::of_service))
-            .collect()
+        self.objects.iter().map(Declared::report).collect()
     }
 }
 
@@ -83,52 +79,71 @@ impl Cluster {
         let api: Api<AppService> = Api::namespaced(self.client(), namespace);
         let services = api.list(&ListParams::default().limit(LIST_LIMIT)).await;
         let services = services.context("failed to list services")?;
-        Ok(services.iter().map(Report::of_service).collect())
+        Ok(services.iter().map(Report::from).collect())
     }
 
-    /// All applications and services, ordered by namespace and name.
+    /// All objects, ordered by kind, namespace and name.
     pub(crate) async fn find(&self, scope: Scope) -> anyhow::Result<Found> {
-        let (platforms, services): (Api<AppPlatform>, Api<AppService>) = match scope {
-            Scope::Namespace => (
-                Api::namespaced(self.client(), &self.namespace),
-                Api::namespaced(self.client(), &self.namespace),
-            ),
-            Scope::All => (Api::all(self.client()), Api::all(self.client())),
-        };
-        let params = ListParams::default().limit(LIST_LIMIT);
-        let platforms = platforms.list(&params).await;
-        let services = services.list(&params).await;
-        Ok(Found {
-            platforms: platforms.context("failed to list applications")?.items,
-            services: services.context("failed to list services")?.items,
-        })
+        let mut objects = Vec::new();
+        for kind in Declared::KINDS {
+            let resource = resource(kind);
+            let api: Api<DynamicObject> = match scope {
+                Scope::Namespace => Api::namespaced_with(self.client(), &self.namespace, &resource),
+                Scope::All => Api::all_with(self.client(), &resource),
+            };
+            let listed = api.list(&ListParams::default().limit(LIST_LIMIT)).await;
+            let listed = listed.with_context(|| format!("failed to list {}", resource.plural))?;
+            for object in listed {
+                objects.push(declared(kind, object)?);
+            }
+        }
+        Ok(Found { objects })
     }
 
-    /// The application of this name, or else the service.
+    /// The object of this name, of the first kind that has one.
     pub(crate) async fn named(&self, name: &str) -> anyhow::Result<Found> {
-        let platforms: Api<AppPlatform> = Api::namespaced(self.client(), &self.namespace);
-        let platform = platforms
-            .get_opt(name)
-            .await
-            .with_context(|| format!("failed to read the application {name}"))?;
-        let services: Api<AppService> = Api::namespaced(self.client(), &self.namespace);
-        let service = match platform {
-            Some(_) => None,
-            None => services
-                .get_opt(name)
-                .await
-                .with_context(|| format!("failed to read the service {name}"))?,
-        };
-        anyhow::ensure!(
-            platform.is_some() || service.is_some(),
-            "there is no application and no service '{name}' in the namespace {}",
+        for kind in Declared::KINDS {
+            if let Some(object) = self.get(kind, name, &self.namespace).await? {
+                let objects = vec![object];
+                return Ok(Found { objects });
+            }
+        }
+        Err(anyhow!(
+            "there is no {} '{name}' in the namespace {}",
+            Declared::KINDS.join(" or "),
             self.namespace
-        );
-        Ok(Found {
-            platforms: platform.into_iter().collect(),
-            services: service.into_iter().collect(),
-        })
+        ))
     }
+
+    /// The object, if it exists.
+    pub(crate) async fn get(
+        &self,
+        kind: &str,
+        name: &str,
+        namespace: &str,
+    ) -> anyhow::Result<Option<Declared>> {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client(), namespace, &resource(kind));
+        let found = api.get_opt(name).await;
+        let found =
+            found.with_context(|| format!("failed to read {kind}/{name} in {namespace}"))?;
+        found.map(|object| declared(kind, object)).transpose()
+    }
+}
+
+/// Where objects of a kind are found.
+pub(crate) fn resource(kind: &str) -> ApiResource {
+    let known = schema::kinds().iter().find(|known| known.name == kind);
+    let plural = known.map(|known| known.plural.as_str()).unwrap_or_default();
+    let gvk = GroupVersionKind::gvk(orlop_crds::GROUP, orlop_crds::VERSION, kind);
+    ApiResource::from_gvk_with_plural(&gvk, plural)
+}
+
+fn declared(kind: &str, object: DynamicObject) -> anyhow::Result<Declared> {
+    let value = serde_json::to_value(object)?;
+    Declared::from_value(kind, value)
+        .ok_or_else(|| anyhow!("{kind} is not known to this program"))?
+        .with_context(|| format!("failed to read a {kind} of the cluster"))
 }
 
 /// Runs a verb that talks to a cluster; Ctrl-C ends it.

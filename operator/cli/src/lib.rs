@@ -10,6 +10,7 @@
 mod apply;
 mod args;
 mod cluster;
+mod declared;
 mod failure;
 mod init;
 mod manifest;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
-use orlop_crds::{AppPlatform, AppService};
+use orlop_crds::{AppPlatform, AppService, BrokerTier, CacheTier, DatabaseTier, WorkerPool};
 use orlop_plan::{Images, Object, Observed, Reconcile, Settings, Write};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use crate::{
     Failure,
     args::{Connection, Format, Render},
-    manifest::{self, Declared, Manifest},
+    declared::Declared,
+    manifest::{self, Manifest},
 };
 
 /// UID of what is declared; the cluster gives another one.
@@ -37,31 +38,55 @@ pub(crate) fn run(args: &Render, connection: &Connection) -> Result<(), Failure>
 }
 
 fn render(manifest: &Manifest, namespace: &str, settings: &Settings) -> anyhow::Result<Vec<Value>> {
-    let mut objects = Vec::new();
     match &manifest.declared {
         Declared::AppPlatform(platform) => {
-            let made = first_writes(&in_cluster(platform.as_ref(), namespace), settings)?;
-            for object in made {
+            let mut objects = Vec::new();
+            for object in first_writes(platform.as_ref(), namespace, settings)? {
                 objects.push(object.to_value()?);
-                if let Object::AppService(service) = object {
-                    objects.extend(render_service(&service, namespace, settings)?);
-                }
+                objects.extend(of_component(&object, namespace, settings)?);
             }
+            Ok(objects)
         }
-        Declared::AppService(service) => {
-            objects.extend(render_service(service, namespace, settings)?);
-        }
+        Declared::AppService(it) => values(it.as_ref(), namespace, settings),
+        Declared::WorkerPool(it) => values(it.as_ref(), namespace, settings),
+        Declared::DatabaseTier(it) => values(it.as_ref(), namespace, settings),
+        Declared::CacheTier(it) => values(it.as_ref(), namespace, settings),
+        Declared::BrokerTier(it) => values(it.as_ref(), namespace, settings),
     }
-    Ok(objects)
 }
 
-fn render_service(
-    service: &AppService,
+/// What is made of an object that was made of an application.
+fn of_component(
+    object: &Object,
     namespace: &str,
     settings: &Settings,
 ) -> anyhow::Result<Vec<Value>> {
-    let made = first_writes(&in_cluster(service, namespace), settings)?;
-    made.iter().map(|object| Ok(object.to_value()?)).collect()
+    match object {
+        Object::AppService(it) => values(it.as_ref(), namespace, settings),
+        Object::WorkerPool(it) => values(it.as_ref(), namespace, settings),
+        Object::DatabaseTier(it) => values(it.as_ref(), namespace, settings),
+        Object::CacheTier(it) => values(it.as_ref(), namespace, settings),
+        Object::BrokerTier(it) => values(it.as_ref(), namespace, settings),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn values<K: Planned>(
+    declared: &K,
+    namespace: &str,
+    settings: &Settings,
+) -> anyhow::Result<Vec<Value>> {
+    let made = first_writes(declared, namespace, settings)?;
+    made.iter()
+        .map(|object| {
+            let mut value = object.to_value()?;
+            if let (Object::Secret(_), Some(fields)) = (object, value.as_object_mut()) {
+                // Generated in the cluster: a password that is printed here would be everybody's.
+                fields.remove("data");
+            }
+            Ok(value)
+        })
+        .collect()
 }
 
 /// A declared object whose plan can be asked for again with the status that it recorded.
@@ -70,25 +95,27 @@ trait Planned: Reconcile + Clone {
     fn metadata_mut(&mut self) -> &mut kube::api::ObjectMeta;
 }
 
-impl Planned for AppPlatform {
-    fn record(&mut self, status: Self::Status) {
-        self.status = Some(status);
-    }
+macro_rules! planned {
+    ($($kind:ident),*) => {$(
+        impl Planned for $kind {
+            fn record(&mut self, status: Self::Status) {
+                self.status = Some(status);
+            }
 
-    fn metadata_mut(&mut self) -> &mut kube::api::ObjectMeta {
-        &mut self.metadata
-    }
+            fn metadata_mut(&mut self) -> &mut kube::api::ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    )*};
 }
-
-impl Planned for AppService {
-    fn record(&mut self, status: Self::Status) {
-        self.status = Some(status);
-    }
-
-    fn metadata_mut(&mut self) -> &mut kube::api::ObjectMeta {
-        &mut self.metadata
-    }
-}
+planned!(
+    AppPlatform,
+    AppService,
+    BrokerTier,
+    CacheTier,
+    DatabaseTier,
+    WorkerPool
+);
 
 /// With what the API server adds.
 fn in_cluster<K: Planned>(declared: &K, namespace: &str) -> K {
@@ -102,12 +129,16 @@ fn in_cluster<K: Planned>(declared: &K, namespace: &str) -> K {
 
 /// The objects of the first pass that writes, in a namespace that has everything referred to and
 /// nothing else.
-fn first_writes<K: Planned>(declared: &K, settings: &Settings) -> anyhow::Result<Vec<Object>> {
+fn first_writes<K: Planned>(
+    declared: &K,
+    namespace: &str,
+    settings: &Settings,
+) -> anyhow::Result<Vec<Object>> {
     let observed = Observed {
         existing: declared.references().into_iter().collect(),
         ..Observed::default()
     };
-    let mut object = declared.clone();
+    let mut object = in_cluster(declared, namespace);
     for _ in 0..PASSES_MAX {
         let plan = object.plan(&observed, settings, Timestamp::UNIX_EPOCH);
         if !plan.writes.is_empty() {

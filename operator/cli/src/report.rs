@@ -1,9 +1,10 @@
-//! What the operator says of an application or a service, alike for both kinds.
+//! What the operator says of an object, alike for all kinds.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use orlop_crds::{
-    AppPlatform, AppService, ConditionType, Reason,
+    AppPlatform, AppService, BrokerTier, CacheTier, ConditionType, DatabaseTier, Reason,
+    WorkerPool,
     app_platform::ComponentStatus,
     app_service::{ReleasePhase, ReleaseStatus},
 };
@@ -26,12 +27,12 @@ pub(crate) struct Report {
     pub(crate) message: String,
     /// Since when it is (or is not) ready.
     pub(crate) since: Option<Timestamp>,
-    /// Ready of wanted: components of an application, replicas of a service.
+    /// Ready of wanted: components of an application, replicas of a service, nodes of a tier.
     pub(crate) summary: String,
     pub(crate) endpoint: String,
     /// Of an application.
     pub(crate) components: Vec<ComponentStatus>,
-    /// Of a service.
+    /// Of a service or a pool of workers.
     pub(crate) serving: Serving,
 }
 
@@ -51,8 +52,8 @@ impl Serving {
     }
 }
 
-impl Report {
-    pub(crate) fn of_platform(object: &AppPlatform) -> Self {
+impl From<&AppPlatform> for Report {
+    fn from(object: &AppPlatform) -> Self {
         let status = object.status.clone().unwrap_or_default();
         Self {
             summary: status.summary.unwrap_or_default(),
@@ -61,8 +62,10 @@ impl Report {
             ..Self::new("AppPlatform", &object.metadata, &status.conditions)
         }
     }
+}
 
-    pub(crate) fn of_service(object: &AppService) -> Self {
+impl From<&AppService> for Report {
+    fn from(object: &AppService) -> Self {
         let status = object.status.clone().unwrap_or_default();
         Self {
             summary: status.summary.unwrap_or_default(),
@@ -75,7 +78,41 @@ impl Report {
             ..Self::new("AppService", &object.metadata, &status.conditions)
         }
     }
+}
 
+impl From<&WorkerPool> for Report {
+    fn from(object: &WorkerPool) -> Self {
+        let status = object.status.clone().unwrap_or_default();
+        Self {
+            summary: status.summary.unwrap_or_default(),
+            serving: Serving {
+                revision: status.active_revision,
+                ready_replicas: status.ready_replicas.unwrap_or_default(),
+                release: None,
+            },
+            ..Self::new("WorkerPool", &object.metadata, &status.conditions)
+        }
+    }
+}
+
+/// Of a kind that keeps data.
+macro_rules! from_tier {
+    ($($kind:ident),*) => {$(
+        impl From<&$kind> for Report {
+            fn from(object: &$kind) -> Self {
+                let status = object.status.clone().unwrap_or_default();
+                Self {
+                    summary: status.summary.unwrap_or_default(),
+                    endpoint: status.endpoint.unwrap_or_default(),
+                    ..Self::new(stringify!($kind), &object.metadata, &status.conditions)
+                }
+            }
+        }
+    )*};
+}
+from_tier!(BrokerTier, CacheTier, DatabaseTier);
+
+impl Report {
     fn new(kind: &'static str, metadata: &ObjectMeta, conditions: &[Condition]) -> Self {
         // A condition that speaks of an older spec says nothing of this one.
         let current = |wanted: ConditionType| {

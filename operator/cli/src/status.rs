@@ -10,6 +10,7 @@ use crate::{
     Failure,
     args::{Connection, Format, Status, StatusFormat},
     cluster::{Cluster, Found, Scope},
+    declared::Declared,
     render,
     report::Report,
     terminal::{Cell, Mood, Style},
@@ -55,10 +56,10 @@ async fn watch(args: &Status, cluster: &Cluster) -> anyhow::Result<()> {
 }
 
 fn print_stored(found: &Found, format: Format) -> anyhow::Result<()> {
-    let platforms = found.platforms.iter().map(serde_json::to_value);
-    let services = found.services.iter().map(serde_json::to_value);
-    let objects = platforms
-        .chain(services)
+    let objects = found
+        .objects
+        .iter()
+        .map(Declared::to_value)
         .collect::<Result<Vec<Value>, _>>()?;
     render::print(&objects, format)
 }
@@ -86,7 +87,7 @@ struct Columns {
     wide: bool,
 }
 
-/// One line an object. Services of applications are left out unless asked for: their application
+/// One line an object. Components of applications are left out unless asked for: their application
 /// tells of them.
 fn all(reports: &[Report], columns: Columns, style: Style, now: Timestamp) -> String {
     let mut head = vec!["KIND", "NAME", "READY", "REASON", "SUMMARY", "AGE"];
@@ -227,7 +228,7 @@ mod tests {
             },
         }))
         .unwrap();
-        Report::of_platform(&object)
+        Report::from(&object)
     }
 
     fn service() -> Report {
@@ -242,7 +243,7 @@ mod tests {
             ]},
         }))
         .unwrap();
-        Report::of_service(&object)
+        Report::from(&object)
     }
 
     #[test]

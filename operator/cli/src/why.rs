@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use orlop_crds::Reason;
+use serde_json::Value;
 
 use crate::{
     Failure,
@@ -26,7 +27,7 @@ pub(crate) async fn run(args: &Why, connection: &Connection) -> Result<(), Failu
     // An application speaks for its services: who they are served by is theirs to tell.
     let services = match &args.name {
         Some(_) => cluster.services(cluster.namespace()).await?,
-        None => found.services.iter().map(Report::of_service).collect(),
+        None => found.reports(),
     };
     let reports = found.reports();
     let asked: Vec<_> = reports
@@ -92,7 +93,7 @@ pub(crate) fn explain(
         say("place", &place);
     }
     say("users", &noticed(report, &cause, service));
-    say("undo", &undo(service));
+    say("undo", &undo(report, service));
     lines.join("\n")
 }
 
@@ -127,6 +128,7 @@ fn affected<'a>(report: &'a Report, cause: &Cause, services: &'a [Report]) -> Op
     let name = format!("{}-{}", report.name, cause.component);
     services
         .iter()
+        .filter(|service| service.kind == "AppService")
         .find(|service| service.name == name && service.namespace == report.namespace)
 }
 
@@ -136,9 +138,19 @@ fn noticed(report: &Report, cause: &Cause, service: Option<&Report>) -> String {
             .components
             .iter()
             .find(|part| part.name == cause.component);
-        return match part.and_then(|part| Some((&part.name, part.replicas.as_ref()?))) {
-            Some((name, replicas)) => format!("{replicas} replicas of {name} are ready"),
-            None => "nothing of it answers yet".to_owned(),
+        let (kind, name, count) = match part {
+            Some(part) => (part.kind.as_str(), &part.name, part.replicas.as_deref()),
+            None => (report.kind, &report.name, Some(report.summary.as_str())),
+        };
+        return match (kind, count.filter(|count| !count.is_empty())) {
+            ("WorkerPool", Some(count)) => {
+                format!("{count} workers of {name} are ready; jobs wait in the queue, none is lost")
+            }
+            ("DatabaseTier" | "CacheTier" | "BrokerTier", Some(count)) => {
+                format!("{count} nodes of {name} are ready; who uses it waits, or goes on without")
+            }
+            ("Deployment", Some(count)) => format!("{count} replicas of {name} are ready"),
+            _ => "nothing of it answers yet".to_owned(),
         };
     };
     let serving = &service.serving;
@@ -163,7 +175,10 @@ fn replicas(count: i32) -> String {
     }
 }
 
-fn undo(service: Option<&Report>) -> String {
+fn undo(report: &Report, service: Option<&Report>) -> String {
+    if service.is_none() && report.kind != "AppPlatform" {
+        return "apply the manifest as it was before".to_owned();
+    }
     let serving = service.map(|service| &service.serving);
     match serving.and_then(|serving| Some((serving.revision.as_ref()?, serving.coming()))) {
         Some((old, Some(_))) => format!(
@@ -188,21 +203,18 @@ fn place(
         .find(|(_, value)| {
             value["kind"] == report.kind && value["metadata"]["name"] == report.name.as_str()
         })?;
-    let mut path = "spec".to_owned();
-    if let Some(services) = value["spec"]["services"].as_array() {
-        let index = services
-            .iter()
-            .position(|service| service["name"] == cause.component.as_str());
-        path = match index {
-            Some(index) => format!("spec.services[{index}]"),
-            None => "spec.edge".to_owned(),
-        };
-    }
+    let spec = &value["spec"];
+    let path = match report.kind {
+        "AppPlatform" => component(spec, &cause.component).unwrap_or("spec.edge".to_owned()),
+        _ => "spec".to_owned(),
+    };
+    let pointer = format!("/{}", path.replace(['.', '['], "/").replace(']', ""));
+    let said = value.pointer(&pointer).unwrap_or(spec);
     // A name that the cause quotes and the manifest has is the place; else the field of the reason.
     let quoted = quoted(&cause.text)
         .find_map(|name| document.find_text_below(&path, name))
         .filter(|_| reason == Some(Reason::ConfigMissing));
-    let field = quoted.unwrap_or_else(|| format!("{path}{}", field(reason)));
+    let field = quoted.unwrap_or_else(|| format!("{path}{}", field(said, reason)));
     Some(format!(
         "{}:{} ({field})",
         source.name,
@@ -210,17 +222,50 @@ fn place(
     ))
 }
 
-/// Field of a service that a reason is mostly about.
-fn field(reason: Option<Reason>) -> &'static str {
+/// Where the component of an application is declared.
+fn component(spec: &Value, name: &str) -> Option<String> {
+    const LISTS: [&str; 6] = [
+        "databases",
+        "caches",
+        "brokers",
+        "apis",
+        "services",
+        "workers",
+    ];
+    LISTS.into_iter().find_map(|list| {
+        let mut components = spec[list].as_array()?.iter();
+        let index = components.position(|component| component["name"] == name)?;
+        Some(format!("spec.{list}[{index}]"))
+    })
+}
+
+/// Field of what is declared that a reason is mostly about.
+fn field(said: &Value, reason: Option<Reason>) -> String {
+    const ENGINES: [&str; 3] = ["postgres", "valkey", "rabbitmq"];
+    let engine = ENGINES
+        .into_iter()
+        .find(|engine| said.get(engine).is_some());
+    let of_engine = |field: &str| match engine {
+        Some(engine) => format!(".{engine}{field}"),
+        None => field.to_owned(),
+    };
     match reason {
-        Some(Reason::ImagePullFailed | Reason::CrashLooping) => ".image",
-        Some(Reason::ConfigMissing) => ".env",
-        Some(Reason::Unschedulable) => ".resources.requests",
-        Some(Reason::OutOfMemory) => ".resources.limits.memory",
-        Some(Reason::ProbeFailing) => ".probes",
-        Some(Reason::DependencyMissing) => ".uses",
-        Some(Reason::QuotaExceeded) => ".replicas",
-        _ => "",
+        Some(Reason::ImagePullFailed | Reason::CrashLooping) => of_engine(".image"),
+        Some(Reason::ConfigMissing) if said.get("external").is_some() => {
+            ".external.secretName".to_owned()
+        }
+        Some(Reason::ConfigMissing) => ".env".to_owned(),
+        Some(Reason::Unschedulable) => of_engine(".resources.requests"),
+        Some(Reason::OutOfMemory) => of_engine(".resources.limits.memory"),
+        Some(Reason::VolumePending | Reason::DiskFull) => of_engine(".storage"),
+        Some(Reason::MemoryFull) => of_engine(".memory"),
+        Some(Reason::TooFewZones) => of_engine(".shards"),
+        Some(Reason::ProbeFailing) => ".probes".to_owned(),
+        Some(Reason::DependencyMissing | Reason::BindingMissing) => ".uses".to_owned(),
+        Some(Reason::QueueMissing) => ".source.rabbitmq.queue".to_owned(),
+        Some(Reason::HandlerFailing) => ".handler".to_owned(),
+        Some(Reason::QuotaExceeded) => ".replicas".to_owned(),
+        _ => String::new(),
     }
 }
 
@@ -232,7 +277,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use orlop_crds::{AppPlatform, AppService};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -272,7 +317,7 @@ spec:
             "status": {"conditions": conditions(reason, message)},
         }))
         .unwrap();
-        Report::of_platform(&object)
+        Report::from(&object)
     }
 
     fn service(status: &Value) -> Report {
@@ -284,7 +329,7 @@ spec:
             "status": status,
         }))
         .unwrap();
-        Report::of_service(&object)
+        Report::from(&object)
     }
 
     fn source() -> Source {
