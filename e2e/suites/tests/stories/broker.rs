@@ -12,7 +12,7 @@ use kube::{
 };
 use orlop_suites::{
     Identity, TestNamespace, eventually, figure, fixture, in_namespace, made, ready_object, send,
-    with,
+    verdict_of, with,
 };
 use serde_json::{Value, json};
 
@@ -22,6 +22,8 @@ const READY_WITHIN: Duration = Duration::from_mins(3);
 const BACK_WITHIN: Duration = Duration::from_mins(1);
 /// The broker is asked every second.
 const SET_BACK_WITHIN: Duration = Duration::from_secs(15);
+/// A broker that is silent for ten seconds may be busy.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
 /// A node has a minute to stop.
 const GONE_WITHIN: Duration = Duration::from_secs(90);
 
@@ -109,6 +111,35 @@ async fn a_broker_that_is_to_be_deleted_with_its_data_leaves_nothing() -> Result
             Ok(())
         })
         .await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_password_that_somebody_changed_is_told_and_a_restart_sets_it_back() -> Result<()> {
+    in_namespace("password", async |namespace| {
+        let manifest = fixture(BROKER)?;
+        namespace.apply(&manifest).await?;
+        ready_object(namespace, &manifest, READY_WITHIN).await?;
+        let management = Management::of(namespace).await?;
+        let changed = json!({"password": "barnacle", "tags": ["administrator"]});
+        let user = "/api/users/orlop-admin";
+        management.call(Method::PUT, user, Some(changed)).await?;
+
+        let (api, _) = namespace.api_of(&manifest).await?;
+        eventually(TOLD_WITHIN, "the cause is told", async || {
+            let verdict = verdict_of(&api.get(BROKER).await?)?;
+            ensure!(verdict.reason == "CredentialsRefused", "{verdict:?}");
+            let told = &verdict.message;
+            ensure!(told.contains("Secret 'hold-auth'"), "{told}");
+            Ok(())
+        })
+        .await?;
+
+        let pods = namespace.api::<Pod>();
+        pods.delete("hold-0", &DeleteParams::default()).await?;
+        ready_object(namespace, &manifest, READY_WITHIN).await?;
+        management.holds("letters", 0).await
     })
     .await
 }
