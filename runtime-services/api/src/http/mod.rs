@@ -16,7 +16,10 @@ use axum::{
 };
 use bytes::Bytes;
 use orlop_contract::types::{Action, EntityId, Model};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
@@ -30,6 +33,10 @@ use crate::{
 use problem::Problem;
 use route::{Route, Routes};
 
+/// Requests under way in one process: at 256 KiB a body they fit beside everything else, and those
+/// beyond would only wait for a connection to the database until their time is over.
+const REQUESTS_MAX: usize = 256;
+
 /// All that answering needs.
 #[derive(Debug)]
 pub(crate) struct Api {
@@ -40,6 +47,7 @@ pub(crate) struct Api {
     openapi: Document,
     body_bytes: usize,
     limit: Duration,
+    slots: Semaphore,
     /// Writes under way: they run to their end also when their client is gone.
     writes: TaskTracker,
 }
@@ -75,6 +83,7 @@ impl Api {
                 .try_into()
                 .unwrap_or(usize::MAX),
             limit: Duration::from_millis(u64::from(config.said.limits.request_millis)),
+            slots: Semaphore::new(REQUESTS_MAX),
             writes,
         }
     }
@@ -115,6 +124,7 @@ async fn answer(
     request: Request,
     trace: &Trace,
 ) -> Result<Response, Problem> {
+    let _slot = api.slots.try_acquire().map_err(|_| Problem::busy())?;
     let (head, body) = request.into_parts();
     match route {
         Route::Description => match head.method {

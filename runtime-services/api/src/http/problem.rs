@@ -102,6 +102,10 @@ impl Problem {
         Refusal::Query(vec![fault]).into()
     }
 
+    pub(super) fn busy() -> Self {
+        Self::unavailable("Too many requests are under way.")
+    }
+
     pub(super) fn late() -> Self {
         Self::unavailable("The request took too long; a write may have taken effect.")
     }

@@ -205,3 +205,38 @@ async fn the_description_is_served_and_requests_are_counted_by_route() {
         assert!(metrics.contains(line), "{line} is missing in {metrics}");
     }
 }
+
+#[tokio::test]
+#[ignore = "needs postgresql"]
+async fn the_trace_of_a_request_is_that_of_its_job_and_of_its_problem() {
+    let postgres = Postgres::start().await;
+    let harbour = Harbour::open(&postgres).await;
+    let api = harbour.api;
+    let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{id}-00f067aa0ba902b7-01");
+    let trace = [("traceparent", parent.as_str())];
+    let boat = api
+        .post("/api/boats", &json!({"hull": "h", "price": "1"}))
+        .await
+        .expect(201);
+    let voyage = json!({"boat": boat.json()["id"]});
+    api.post_with("/api/voyages", &trace, &voyage)
+        .await
+        .expect(201);
+    let database = database(&postgres).await;
+    let job = database
+        .query_one("select trace from orlop_outbox", &[])
+        .await
+        .unwrap();
+    let job: String = job.get(0);
+    assert!(
+        job.starts_with(&format!("00-{id}-")) && job.ends_with("-01"),
+        "{job}"
+    );
+    assert_ne!(job, parent, "the job is told of by a span of its own");
+    let refused = api
+        .post_with("/api/voyages", &trace, &json!({}))
+        .await
+        .expect(422);
+    assert_eq!(refused.json()["traceId"], id);
+}

@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::{
     harbour::{Harbour, config, count, database, types},
@@ -113,4 +114,32 @@ async fn a_write_whose_client_goes_away_is_done_whole_or_not_at_all() {
         count(&database, "orlop_outbox").await,
         "as many jobs as voyages"
     );
+}
+
+#[tokio::test]
+#[ignore = "needs postgresql"]
+async fn more_requests_than_can_be_served_are_refused_and_the_rest_are_served() {
+    let postgres = Postgres::start().await;
+    let harbour = Harbour::open(&postgres).await;
+    let api = harbour.api;
+    // Bodies that never come hold their slots.
+    let headers = "POST /api/boats HTTP/1.1\r\nhost: harbour\r\n\
+                   content-type: application/json\r\ncontent-length: 9\r\n\r\n";
+    let mut held = Vec::new();
+    for _ in 0..256 {
+        let mut stream = TcpStream::connect(api.0).await.unwrap();
+        stream.write_all(headers.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    until("no slot is left", async || {
+        let answer = api.get("/api/boats").await;
+        assert!(answer.status == 200 || answer.status == 503, "{answer:?}");
+        answer.status == 503 && answer.header("retry-after") == "1"
+    })
+    .await;
+    drop(held);
+    until("there is room again", async || {
+        api.get("/api/boats").await.status == 200
+    })
+    .await;
 }
