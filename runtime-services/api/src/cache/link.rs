@@ -70,6 +70,7 @@ pub(super) struct Link {
     usable: AtomicBool,
     failures: AtomicU32,
     failed_probes: AtomicU32,
+    is_outage_told: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -121,6 +122,7 @@ impl Link {
             usable: AtomicBool::new(false),
             failures: AtomicU32::new(0),
             failed_probes: AtomicU32::new(0),
+            is_outage_told: AtomicBool::new(false),
         }
     }
 
@@ -147,10 +149,13 @@ impl Link {
     /// Keeps the connection up and says whether every primary answers and is one: called again
     /// and again, by one task. Commands are sent from the first success on.
     pub(super) async fn probe(&self) -> Result<Roles, CallError> {
-        if self.current().is_none() {
-            self.connect().await?;
-        }
-        let result = self.on_primaries(redis::cmd("ROLE")).await;
+        let result = match self.current() {
+            Some(_) => self.roles().await,
+            None => match self.connect().await {
+                Ok(_) => self.roles().await,
+                Err(error) => Err(error),
+            },
+        };
         if let Err(error) = &result {
             let failed = self.failed_probes.fetch_add(1, Ordering::AcqRel) + 1;
             if failed >= 2 {
@@ -163,6 +168,7 @@ impl Link {
         } else {
             self.failed_probes.store(0, Ordering::Release);
             self.failures.store(0, Ordering::Release);
+            self.is_outage_told.store(false, Ordering::Release);
             if !self.usable.swap(true, Ordering::AcqRel) {
                 tracing::info!("the cache answers");
             }
@@ -183,11 +189,22 @@ impl Link {
         let primaries = timeout(PROBE, connection.primaries()).await;
         let primaries = primaries.map_err(|_| CallError::Late)?.map_err(sort)?;
         let prepared = self.on_primaries(command).await?.len();
-        let roles = self.on_primaries(redis::cmd("ROLE")).await?;
+        let roles = self.roles().await?;
         let all = primaries == Some(prepared)
             && prepared == roles.len()
             && Roles::of(&roles) == Roles::AllPrimaries;
         Ok(all.then_some(()))
+    }
+
+    /// What each node taken for a primary says of itself, by a command that ordinary users of a
+    /// cluster may send; `ROLE` is an administrator's.
+    async fn roles(&self) -> Result<Vec<Value>, CallError> {
+        let mut command = redis::cmd("ROLE");
+        if let Some(Connection::Cluster(_)) = self.current() {
+            command = redis::cmd("CLUSTER");
+            command.arg("NODES");
+        }
+        self.on_primaries(command).await
     }
 
     /// Sends a command to every primary that the client knows; fails when any of them does.
@@ -255,7 +272,8 @@ impl Link {
     }
 
     fn open(&self, error: &CallError) {
-        if self.usable.swap(false, Ordering::AcqRel) {
+        self.usable.store(false, Ordering::Release);
+        if !self.is_outage_told.swap(true, Ordering::AcqRel) {
             let error = error as &dyn std::error::Error;
             tracing::warn!(
                 error,
@@ -275,11 +293,7 @@ pub(super) enum Roles {
 
 impl Roles {
     fn of(answers: &[Value]) -> Self {
-        let primary = |answer: &Value| {
-            matches!(answer, Value::Array(parts)
-                if matches!(parts.first(), Some(Value::BulkString(role)) if role == b"master"))
-        };
-        if answers.iter().all(primary) {
+        if answers.iter().all(is_primary) {
             Self::AllPrimaries
         } else {
             Self::NotAllPrimaries
@@ -369,6 +383,19 @@ impl std::fmt::Debug for Connection {
     }
 }
 
+/// An answer to `ROLE`, or to `CLUSTER NODES`: a line for each node, with its flags in the third
+/// place, among which `myself` is that of the node asked.
+fn is_primary(answer: &Value) -> bool {
+    if let Value::Array(parts) = answer {
+        return matches!(parts.first(), Some(Value::BulkString(role)) if role == b"master");
+    }
+    let text: String = redis::from_redis_value_ref(answer).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| line.split(' ').nth(2))
+        .find(|flags| flags.split(',').any(|flag| flag == "myself"))
+        .is_some_and(|flags| flags.split(',').any(|flag| flag == "master"))
+}
+
 /// First and last slot, and host and port of their primary; more is told behind these.
 fn range_of(range: Vec<Value>) -> Result<(u32, u32, (String, u16)), RedisError> {
     let mut range = range.into_iter();
@@ -441,5 +468,15 @@ mod tests {
             Roles::of(&[role("master"), role("slave")]),
             Roles::NotAllPrimaries
         );
+        let nodes = |mine: &str| {
+            let nodes = format!("a :1 master - 0 0 1 connected\nb :2 {mine} - 0 0 1 connected\n");
+            Value::BulkString(nodes.into())
+        };
+        let (master, slave) = (nodes("myself,master"), nodes("myself,slave"));
+        assert_eq!(
+            Roles::of(std::slice::from_ref(&master)),
+            Roles::AllPrimaries
+        );
+        assert_eq!(Roles::of(&[master, slave]), Roles::NotAllPrimaries);
     }
 }

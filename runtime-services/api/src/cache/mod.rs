@@ -42,10 +42,10 @@
 //! 3. `w` did not settle. Then it waited, from a moment at which the trust was off, until the
 //!    leases of all processes had ended. The read's lease is newer, so its epoch is, and 2 applies.
 //!
-//! Assumed: clocks run at the same rate within a third (`GRACE` over `LEASE`); a node is not
-//! demoted and promoted again within 250 ms, in which no process looks; an intent is not evicted
-//! while its writer dies (only the second promise needs that); nobody runs `FLUSHALL`, loads our
-//! scripts or writes our keys by hand.
+//! Assumed: clocks run at the same rate within a third (`GRACE` over `LEASE`) and are not stopped
+//! by a suspended machine; a node is not demoted and promoted again within 250 ms, in which no
+//! process looks; an intent is not evicted while its writer dies (only the second promise needs
+//! that); nobody runs `FLUSHALL`, loads our scripts or writes our keys by hand.
 //!
 //! `tests/cache_protocol` visits every interleaving of a small world with these faults, and finds
 //! each flaw that is put in. Rejected: comparing versions when storing, which stops the race but
