@@ -9,7 +9,7 @@ use super::{
     action::{Action, Command, NodeRef},
     cause::Cause,
     formation::decide,
-    reading::{Flag, NodeId, Reading, Replication},
+    reading::{Flag, Member, NodeId, Reading, Replication},
     shape::{Formation, Shape, ZoneRule, crowded_zone},
     topology::{Live, Owner, Topology},
 };
@@ -285,7 +285,7 @@ fn forget_the_gone(topology: &Topology<'_>) -> Result<(), Halt> {
     let is_gone = |id: &NodeId| {
         topology.by_id(id).is_none()
             && topology.views_of(id).all(|member| {
-                member.slots.is_empty() && !member.connected && !member.is(Flag::Handshake)
+                member.slots.is_empty() && is_out_of_reach(member) && !member.is(Flag::Handshake)
             })
             && topology.live.iter().all(|node| {
                 let myself = node.view.myself();
@@ -300,6 +300,11 @@ fn forget_the_gone(topology: &Topology<'_>) -> Result<(), Halt> {
         .map(|(node, id)| tell(node, Command::Forget(id.clone())))
         .collect();
     act(actions, Cause::Forgetting)
+}
+
+/// A connection that is being opened to an address where nobody is counts as one for the node.
+fn is_out_of_reach(member: &Member) -> bool {
+    !member.connected || member.is(Flag::Failed) || member.is(Flag::NoAddress)
 }
 
 /// Every node answers, all agree, every shard has its primary and replicas, and all serve.

@@ -113,7 +113,7 @@ pub struct Member {
     pub primary: Option<NodeId>,
     /// Of its configuration: where two primaries claim a slot, the higher one has it.
     pub epoch: u64,
-    /// Whether the connection to it stands.
+    /// Whether there is a connection to it, or one is being opened.
     pub connected: bool,
     pub slots: Slots,
 }

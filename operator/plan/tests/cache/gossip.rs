@@ -41,6 +41,9 @@ impl World {
             .at_address(address)
             .filter(|other| self.reaches(at, *other))
         else {
+            // Where nobody is, opening the connection goes on and on, and counts as one.
+            let known = self.places[at].volume.table.get_mut(id).unwrap();
+            known.link = true;
             return;
         };
         let is_it = self.places[other].volume.id == *id;
@@ -224,7 +227,6 @@ impl World {
                 continue;
             }
             known.suspected = true;
-            known.link = false;
             let reports = process.reports.entry(id.clone()).or_default();
             reports
                 .retain(|voter, since| now - *since < 2 * NODE_TIMEOUT && voters.contains(voter));

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Runs of a normal test: some ten seconds on two cores.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 250;
 /// How long things go wrong in a run.
 const DISTURBED: (Millis, Millis) = (5_000, 180_000);
 /// From when all goes well until the cache is complete. A forgotten identity is banned for a minute.
