@@ -6,3 +6,4 @@ mod faults;
 mod hello;
 mod repair;
 mod rest;
+mod workers;
