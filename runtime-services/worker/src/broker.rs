@@ -1,10 +1,18 @@
 //! Connections to the broker, and what can be wrong with them.
 
-use std::{error::Error as _, time::Duration};
+use std::{
+    error::Error as _,
+    io,
+    net::{Shutdown, TcpStream},
+    os::fd::{AsFd as _, BorrowedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use lapin::{
-    Connection, ConnectionProperties, ErrorKind,
+    AsyncTcpStream, Connection, ConnectionProperties, ErrorKind,
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
+    tcp::AMQPUriTcpExt as _,
     uri::AMQPUri,
 };
 use orlop_contract::worker::{BrokerError, BrokerErrorKind};
@@ -79,16 +87,61 @@ fn kind(error: &lapin::Error) -> BrokerErrorKind {
 /// `name` is shown in the broker's list of connections.
 pub(crate) async fn connect(uri: &AMQPUri, name: &str) -> Result<Connection, SessionError> {
     let address = format!("{}:{}", uri.authority.host, uri.authority.port);
-    let properties = ConnectionProperties::default().with_connection_name(name.into());
-    match timeout(
-        CONNECT_LIMIT,
-        Connection::connect_uri(uri.clone(), properties),
-    )
-    .await
-    {
-        Ok(Ok(connection)) => Ok(connection),
+    let line = Line::default();
+    match timeout(CONNECT_LIMIT, shake_hands(uri, name, line.clone())).await {
+        Ok(Ok(connection)) => {
+            line.let_go();
+            Ok(connection)
+        }
         Ok(Err(source)) => Err(SessionError::Connect { address, source }),
-        Err(_) => Err(SessionError::Silent { address }),
+        Err(_) => {
+            line.hang_up();
+            Err(SessionError::Silent { address })
+        }
+    }
+}
+
+async fn shake_hands(uri: &AMQPUri, name: &str, line: Line) -> Result<Connection, lapin::Error> {
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let runtime = lapin::runtime::default_runtime()?;
+    // The same as the closure is given, but of a type that is known in it.
+    let known = runtime.clone();
+    let connect = async move |uri: AMQPUri, _| {
+        let stream = uri.connect_async(&known).await?;
+        if let AsyncTcpStream::Plain(stream) = &stream {
+            line.hold(stream.get_ref().as_fd())?;
+        }
+        Ok(stream)
+    };
+    Connection::connector(uri.clone(), runtime, connect, properties).await
+}
+
+/// A second hand on the socket while hands are shaken. lapin goes on waiting in a thread when nobody
+/// waits for it any more, and with a broker that hangs there would be one more for each attempt.
+#[derive(Clone, Debug, Default)]
+struct Line(Arc<Mutex<Option<TcpStream>>>);
+
+impl Line {
+    fn hold(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        *self.lock() = Some(socket.try_clone_to_owned()?.into());
+        Ok(())
+    }
+
+    fn let_go(&self) {
+        self.lock().take();
+    }
+
+    /// The other end need not agree: whoever reads sees the end.
+    fn hang_up(&self) {
+        if let Some(socket) = self.lock().take()
+            && let Err(error) = socket.shutdown(Shutdown::Both)
+        {
+            tracing::debug!(%error, "the line was dead already");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<TcpStream>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
