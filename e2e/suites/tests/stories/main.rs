@@ -1,6 +1,7 @@
 //! What users see, side by side on one cluster: each story in a namespace of its own.
 
 mod broker;
+mod cache;
 mod edits;
 mod faults;
 mod hello;
