@@ -10,7 +10,7 @@ use crate::target::Target;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The example to apply once Orlop is installed
-    #[arg(default_value = "examples/hello")]
+    #[arg(default_value = "examples/shop")]
     example: PathBuf,
     /// Use this context of your kubeconfig instead of the local Kubernetes
     #[arg(long, value_name = "NAME", requires = "push")]

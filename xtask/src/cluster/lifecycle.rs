@@ -30,7 +30,7 @@ const KILLED: Duration = Duration::from_secs(20);
 /// When something needed is missing (with the command that installs it) or does
 /// not become ready in time (with the log to look at).
 pub(crate) fn up(layout: &Layout, progress: Progress) -> anyhow::Result<Target> {
-    packages::ensure(progress)?;
+    packages::ensure(&packages::OF_NODES, progress)?;
     let _alone = lock(layout)?;
     ensure_no_other_checkout(layout)?;
     let binaries = binaries::build(layout, progress)?;

@@ -13,7 +13,7 @@ mod leftovers;
 mod lifecycle;
 mod mounts;
 mod network;
-mod packages;
+pub(crate) mod packages;
 mod pki;
 mod process;
 mod record;

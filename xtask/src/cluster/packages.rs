@@ -1,4 +1,4 @@
-//! The Debian packages that nodes are made of.
+//! The Debian packages that the cluster and the tests need.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,10 @@ use crate::command::{output, run};
 use crate::progress::Progress;
 
 /// Package and a file that shows it is there: asking dpkg for all takes longer.
-const NEEDED: [(&str, &str); 14] = [
+pub(crate) type Package = (&'static str, &'static str);
+
+/// What nodes are made of.
+pub(super) const OF_NODES: [Package; 14] = [
     ("containerd", "/usr/bin/containerd"),
     ("runc", "/usr/sbin/runc"),
     ("containernetworking-plugins", "/usr/lib/cni/ptp"),
@@ -33,8 +36,8 @@ const INSTALL_LIMIT: Duration = Duration::from_mins(10);
 ///
 /// # Errors
 /// When not root (the error carries the command to run) or when apt fails.
-pub(crate) fn ensure(progress: Progress) -> anyhow::Result<()> {
-    let missing = missing(|file| Path::new(file).exists());
+pub(crate) fn ensure(needed: &[Package], progress: Progress) -> anyhow::Result<()> {
+    let missing = missing(needed, |file| Path::new(file).exists());
     let command = format!(
         "apt-get install -y --no-install-recommends {}",
         missing.join(" ")
@@ -57,7 +60,9 @@ pub(crate) fn ensure(progress: Progress) -> anyhow::Result<()> {
             run(
                 Command::new("apt-get")
                     .args(words)
-                    .env("DEBIAN_FRONTEND", "noninteractive"),
+                    .env("DEBIAN_FRONTEND", "noninteractive")
+                    // Servers are installed to be started by us, not as the system's own.
+                    .env("RUNLEVEL", "1"),
                 INSTALL_LIMIT,
             )
         };
@@ -69,8 +74,8 @@ pub(crate) fn ensure(progress: Progress) -> anyhow::Result<()> {
     })
 }
 
-fn missing(exists: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    NEEDED
+fn missing(needed: &[Package], exists: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    needed
         .iter()
         .filter(|(_, file)| !exists(file))
         .map(|(package, _)| *package)
@@ -91,7 +96,10 @@ mod tests {
 
     #[test]
     fn only_packages_whose_file_is_absent_are_missing() {
-        assert_eq!(missing(|_| true), Vec::<&str>::new());
-        assert_eq!(missing(|file| !file.ends_with("/ipset")), ["ipset"]);
+        assert_eq!(missing(&OF_NODES, |_| true), Vec::<&str>::new());
+        assert_eq!(
+            missing(&OF_NODES, |file| !file.ends_with("/ipset")),
+            ["ipset"]
+        );
     }
 }
