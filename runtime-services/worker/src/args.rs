@@ -1,3 +1,5 @@
+//! Arguments: read here once and passed on by value.
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
