@@ -21,7 +21,8 @@ use crate::retry::{Ladder, Rung};
 const HEARTBEAT_SECS: u16 = 10;
 
 /// Largest frame in bytes: half of what brokers propose. lapin reserves 64 of them per connection;
-/// of the usual ones, two connections would take most of a worker's memory. Bodies are cut into frames, headers must fit into one.
+/// of the usual ones, two connections would take most of a worker's memory. Bodies are cut into
+/// frames, headers must fit into one.
 const FRAME_MAX: u32 = 64 * 1024;
 
 /// What the worker does, checked.
