@@ -90,6 +90,27 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
+    /// What a script of the repository prints that calls `$KUBECTL` and `$ORLOP` in `$NAMESPACE`.
+    ///
+    /// # Errors
+    /// When it fails or does not end in time: what it had printed.
+    pub async fn script(&self, path: &str, namespace: &str, within: Duration) -> Result<String> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../..")
+            .join(path);
+        let kubectl = self.state().join("bin/cluster");
+        let mut command = Command::new(script);
+        command
+            .env("KUBECTL", format!("{} kubectl", kubectl.display()))
+            .env("ORLOP", built("orlop")?)
+            .env("NAMESPACE", namespace);
+        let output = self.output_within(command, path, within).await?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        ensure!(output.status.success(), "{path} failed:\n{text}");
+        Ok(text)
+    }
+
     /// Cuts a zone off, or heals it.
     ///
     /// # Errors
@@ -119,13 +140,22 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    async fn output(&self, mut command: Command, name: &str) -> Result<std::process::Output> {
+    async fn output(&self, command: Command, name: &str) -> Result<std::process::Output> {
+        self.output_within(command, name, PROGRAM_TIMEOUT).await
+    }
+
+    async fn output_within(
+        &self,
+        mut command: Command,
+        name: &str,
+        within: Duration,
+    ) -> Result<std::process::Output> {
         command
             .env("KUBECONFIG", &self.kubeconfig)
             .kill_on_drop(true);
-        tokio::time::timeout(PROGRAM_TIMEOUT, command.output())
+        tokio::time::timeout(within, command.output())
             .await
-            .with_context(|| format!("{name} did not end within {PROGRAM_TIMEOUT:?}"))?
+            .with_context(|| format!("{name} did not end within {within:?}"))?
             .with_context(|| format!("failed to start {name}"))
     }
 }
