@@ -1,12 +1,17 @@
 //! `cargo xtask test [unit|cluster]`: everything that proves itself by running.
 
+mod services;
+
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
+use self::services::Broker;
+use crate::cluster::Layout;
 use crate::command;
+use crate::progress::Progress;
 use crate::stages::Stages;
 use crate::workspace;
 
@@ -56,6 +61,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                 )
             });
         if up {
+            stages.run_loud("runtimes", || runtimes(&root));
             stages.run_loud("cluster suites", || {
                 let tests = ["test", "--locked", "-p", SUITES, "--", LIVE_TESTS_AT_ONCE];
                 let kubeconfig = root.join("target/cluster/kubeconfig");
@@ -64,6 +70,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     stages.finish()
+}
+
+/// The tests that need data services: those that `unit tests` left out as ignored.
+fn runtimes(root: &Path) -> anyhow::Result<()> {
+    let progress = Progress::new();
+    services::install(progress)?;
+    let layout = Layout::of_this_checkout()?;
+    let broker = Broker::start(&layout, progress)?;
+    let tests = ["test", "--locked", "--workspace", "--exclude", SUITES];
+    let mut tests_of_all = cargo(root);
+    tests_of_all
+        .args(tests)
+        // One after another: they measure, and each starts services of its own.
+        .args(["--tests", "--", "--ignored", "--test-threads=1"])
+        .envs(broker.environment());
+    let result = finish(&mut tests_of_all);
+    broker.stop()?;
+    result
 }
 
 fn cargo(root: &Path) -> Command {
