@@ -26,6 +26,28 @@ fn an_application_of_three_services_is_rendered() {
 }
 
 #[test]
+fn an_application_of_every_kind_is_composed_of_objects_that_name_each_other() {
+    let mut platform: AppPlatform = read("tests/fixtures/harbour.yaml");
+    live(&mut platform.metadata);
+    insta::assert_snapshot!(rendered(&platform_in_its_first_pass(&platform)));
+}
+
+#[test]
+fn what_is_used_reaches_the_pods_of_a_service_and_of_an_api() {
+    let mut platform: AppPlatform = read("tests/fixtures/harbour.yaml");
+    live(&mut platform.metadata);
+    let mut pods = Vec::new();
+    for child in platform_in_its_first_pass(&platform) {
+        if let Object::AppService(mut service) = child {
+            live(&mut service.metadata);
+            let made = service_in_its_first_pass(&service);
+            pods.extend(made.into_iter().filter(|it| it.kind() == Kind::Deployment));
+        }
+    }
+    insta::assert_snapshot!(rendered(&pods));
+}
+
+#[test]
 fn the_example_hello_is_rendered_down_to_its_pods() {
     let mut platform: AppPlatform = read("../../examples/hello/app.yaml");
     live(&mut platform.metadata);
@@ -97,6 +119,7 @@ fn first_pass<P: Reconcile>(object: &P) -> Plan<P::Status> {
         cluster_domain: "cluster.local".to_owned(),
         images: Images {
             edge: "acme/edge:1".to_owned(),
+            api: "acme/api:1".to_owned(),
             ..Images::default()
         },
     };
