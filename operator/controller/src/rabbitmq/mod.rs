@@ -136,7 +136,7 @@ fn alarms(answer: &Answer) -> Result<BTreeSet<Alarm>, ReadFailure> {
         .alarms
         .iter()
         .filter_map(|alarm| match alarm.resource.as_str() {
-            "disk" => Some(Alarm::Disk),
+            "disk space" => Some(Alarm::Disk),
             "memory" => Some(Alarm::Memory),
             _ => None,
         });

@@ -46,7 +46,7 @@ fn alarms_are_told_by_their_resource() {
         Ok(BTreeSet::new())
     );
     let body = r#"{"status":"failed","reason":"There are alarms in effect in the cluster",
-        "alarms":[{"node":"rabbit@mast","resource":"disk"},{"node":"rabbit@mast","resource":"memory"}]}"#;
+        "alarms":[{"node":"rabbit@mast","resource":"disk space"},{"node":"rabbit@mast","resource":"memory"}]}"#;
     let both = BTreeSet::from([Alarm::Disk, Alarm::Memory]);
     assert_eq!(alarms(&answer(503, body)), Ok(both));
     let unavailable = alarms(&answer(503, "starting"));

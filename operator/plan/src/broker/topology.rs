@@ -264,7 +264,7 @@ mod tests {
             attempts,
             backoff: Duration::from_secs(2),
             max_backoff: Duration::from_secs(5),
-            keep_dead_letters: Duration::from_secs(3600),
+            keep_dead_letters: Duration::from_hours(1),
         };
         Topology::new(
             BTreeMap::from([("app".to_owned(), app)]),
