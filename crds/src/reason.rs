@@ -19,7 +19,6 @@ pub enum Reason {
     PodsForbidden,
     ImagePullFailed,
     ConfigMissing,
-    CredentialsLost,
     DataConflict,
     TooFewZones,
     VolumePending,
@@ -47,7 +46,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 31] = [
         Self::NameTaken,
         Self::InvalidSpec,
         Self::ApplyFailed,
@@ -55,7 +54,6 @@ impl Reason {
         Self::PodsForbidden,
         Self::ImagePullFailed,
         Self::ConfigMissing,
-        Self::CredentialsLost,
         Self::DataConflict,
         Self::TooFewZones,
         Self::VolumePending,
@@ -92,7 +90,6 @@ impl Reason {
             Self::PodsForbidden => "PodsForbidden",
             Self::ImagePullFailed => "ImagePullFailed",
             Self::ConfigMissing => "ConfigMissing",
-            Self::CredentialsLost => "CredentialsLost",
             Self::DataConflict => "DataConflict",
             Self::TooFewZones => "TooFewZones",
             Self::VolumePending => "VolumePending",
@@ -133,9 +130,6 @@ impl Reason {
             Self::PodsForbidden => "an admission rule of the namespace refuses the pods",
             Self::ImagePullFailed => "the image cannot be fetched",
             Self::ConfigMissing => "a Secret, a ConfigMap or a key of one does not exist",
-            Self::CredentialsLost => {
-                "the data exists, but the Secret with its credentials does not"
-            }
             Self::DataConflict => "volumes hold data that does not belong together",
             Self::TooFewZones => "one zone would hold half or more of the cache's primaries",
             Self::VolumePending => "a volume cannot be made, bound or attached",
@@ -183,9 +177,6 @@ impl Reason {
             }
             Self::ConfigMissing => {
                 "create what is named, or correct the reference in `env` or `envFrom`"
-            }
-            Self::CredentialsLost => {
-                "restore the named Secret, or delete the volumes to start empty"
             }
             Self::DataConflict => "delete the volume that does not belong to the others",
             Self::TooFewZones => {
