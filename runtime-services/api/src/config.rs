@@ -38,10 +38,11 @@ pub struct Args {
     #[arg(long, env = api::AMQP_URL, hide_env_values = true)]
     pub amqp_url: Option<String>,
     /// How a line of the log looks.
-    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = logs::Format::Json)]
+    #[arg(long, value_enum, default_value_t = logs::Format::Json)]
     pub log_format: logs::Format,
-    /// What is logged: a list of directives.
-    #[arg(long, env = "LOG", default_value = "info")]
+    /// What is logged: a list of directives. The cache's client warns at each attempt to reconnect;
+    /// that the cache is away is told once by this program.
+    #[arg(long, env = "ORLOP_LOG", default_value = "info,redis=error")]
     pub log: String,
 }
 
