@@ -127,8 +127,8 @@ fn within(value: i32, bounds: std::ops::RangeInclusive<i32>, field: &str) -> Res
 /// Half as much again as the keys take: the server's own counting leaves out fragmentation and
 /// buffers.
 fn resources(memory: u64) -> Resources {
-    let all = Quantity::new(&(memory + memory / 2 + BESIDE_BYTES).to_string());
-    let asked = Quantity::new(&(memory + BESIDE_BYTES).to_string());
+    let all = Quantity::new((memory + memory / 2 + BESIDE_BYTES).to_string());
+    let asked = Quantity::new((memory + BESIDE_BYTES).to_string());
     Resources {
         requests: Some(Amounts {
             cpu: Some(Quantity::new(DEFAULT_CPU)),
