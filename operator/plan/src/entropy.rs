@@ -51,7 +51,11 @@ mod tests {
     #[test]
     fn each_purpose_and_each_pass_has_its_own_password() {
         let (one, other) = (Entropy::new([1; 32]), Entropy::new([2; 32]));
-        let passwords = [one.password("app"), one.password("admin"), other.password("app")];
+        let passwords = [
+            one.password("app"),
+            one.password("admin"),
+            other.password("app"),
+        ];
         assert!(passwords.iter().all(|password| {
             password.len() == PASSWORD_CHARS && password.bytes().all(|byte| SYMBOLS.contains(&byte))
         }));

@@ -186,7 +186,12 @@ mod tests {
             let credentials = Credentials::of(&tier, &WANTED, &observed(1, Vec::new()));
             let auth = credentials.auth(&tier, BTreeMap::new());
             assert_eq!(auth.metadata.owner_references.is_some(), is_owned);
-            assert!(published(&credentials, &tier).metadata.owner_references.is_some());
+            assert!(
+                published(&credentials, &tier)
+                    .metadata
+                    .owner_references
+                    .is_some()
+            );
         }
     }
 }

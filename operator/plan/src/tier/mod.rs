@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use orlop_crds::tier::DeletionPolicy;
 
 pub(crate) use credentials::{Credential, Credentials, binding};
-pub(crate) use node::{DATA_USER, DataNodes, Mounted};
+pub(crate) use node::{DataNodes, Mounted};
 
 use crate::{
     labels,

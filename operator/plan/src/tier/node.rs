@@ -9,8 +9,8 @@ use k8s_openapi::{
             StatefulSetUpdateStrategy,
         },
         core::v1::{
-            Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-            PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext, PodSpec,
+            Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource,
+            EnvVar, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext, PodSpec,
             PodTemplateSpec, Probe, SecretVolumeSource, SecurityContext, TopologySpreadConstraint,
             Volume, VolumeMount, VolumeResourceRequirements,
         },

@@ -544,7 +544,12 @@ fn concerned(body: &Body) -> impl Iterator<Item = Key> {
 fn referring(services: &BTreeMap<String, Arc<Stored>>, name: &str) -> Vec<Key> {
     let uses = |stored: &&Arc<Stored>| {
         let service = stored.body.app_service();
-        service.is_some_and(|s| s.spec.uses.iter().any(|used| used.target() == Some(UseTarget::Service(name))))
+        service.is_some_and(|s| {
+            s.spec
+                .uses
+                .iter()
+                .any(|used| used.target() == Some(UseTarget::Service(name)))
+        })
     };
     let names = services
         .values()
