@@ -217,3 +217,29 @@ fn a_load_that_comes_and_goes_changes_the_number_a_few_times_and_not_with_each_w
     let changes = simulation.rules.changes - changes;
     assert!(changes <= 6, "{changes} changes\n{}", simulation.trace());
 }
+
+#[test]
+fn a_burst_that_comes_again_within_the_minute_finds_its_workers() {
+    let mut simulation = idle();
+    // So that only time keeps the workers.
+    simulation.world.lag = 0;
+    simulation.policy.expected_service_time = Duration::from_millis(200);
+    simulation.world.publish(3000);
+    simulation.run(2000).unwrap();
+    let replicas = simulation.world.replicas;
+    assert_eq!(replicas, Some(12));
+    simulation.run(55_000).unwrap();
+    assert_eq!(simulation.world.depth(), 0);
+    assert_eq!(
+        simulation.world.replicas,
+        replicas,
+        "{}",
+        simulation.trace()
+    );
+    simulation.run(30_000).unwrap();
+    assert!(
+        simulation.world.replicas < replicas,
+        "{}",
+        simulation.trace()
+    );
+}

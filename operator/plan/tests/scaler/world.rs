@@ -31,6 +31,8 @@ pub(crate) struct World {
     pub(crate) prefetch: usize,
     pub(crate) job: (Millis, Millis),
     pub(crate) start: (Millis, Millis),
+    /// How much later than depths it counts acknowledgements.
+    pub(crate) lag: Millis,
 }
 
 struct Pod {
@@ -63,6 +65,7 @@ impl World {
             prefetch: usize::try_from(prefetch).unwrap(),
             job: (200, 200),
             start: (1000, 5000),
+            lag: ACKNOWLEDGED_AFTER,
         }
     }
 
@@ -197,7 +200,7 @@ impl World {
             self.told.ready = truth.ready;
             self.told.unacknowledged = truth.unacknowledged;
         }
-        if passed(ACKNOWLEDGED_AFTER) {
+        if passed(self.lag) {
             self.told.acknowledged_total = truth.acknowledged_total;
         }
     }
