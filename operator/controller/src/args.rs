@@ -56,47 +56,55 @@ pub struct Args {
 #[derive(Clone, Debug, clap::Args)]
 pub struct ImageArgs {
     /// Image of the edge
-    #[arg(long, env = "ORLOP_EDGE_IMAGE", default_value = "")]
-    pub edge_image: String,
+    #[arg(long = "edge-image", env = "ORLOP_EDGE_IMAGE", default_value = "")]
+    pub edge: String,
 
     /// Image of PostgreSQL
-    #[arg(long, env = "ORLOP_POSTGRES_IMAGE", default_value = "")]
-    pub postgres_image: String,
+    #[arg(
+        long = "postgres-image",
+        env = "ORLOP_POSTGRES_IMAGE",
+        default_value = ""
+    )]
+    pub postgres: String,
 
     /// Image of RabbitMQ
-    #[arg(long, env = "ORLOP_RABBITMQ_IMAGE", default_value = "")]
-    pub rabbitmq_image: String,
+    #[arg(
+        long = "rabbitmq-image",
+        env = "ORLOP_RABBITMQ_IMAGE",
+        default_value = ""
+    )]
+    pub rabbitmq: String,
 
     /// Image of Valkey
-    #[arg(long, env = "ORLOP_VALKEY_IMAGE", default_value = "")]
-    pub valkey_image: String,
+    #[arg(long = "valkey-image", env = "ORLOP_VALKEY_IMAGE", default_value = "")]
+    pub valkey: String,
 
     /// Image of the worker runtime
-    #[arg(long, env = "ORLOP_WORKER_IMAGE", default_value = "")]
-    pub worker_image: String,
+    #[arg(long = "worker-image", env = "ORLOP_WORKER_IMAGE", default_value = "")]
+    pub worker: String,
 
     /// Image of the API runtime
-    #[arg(long, env = "ORLOP_API_IMAGE", default_value = "")]
-    pub api_image: String,
+    #[arg(long = "api-image", env = "ORLOP_API_IMAGE", default_value = "")]
+    pub api: String,
 }
 
 impl From<ImageArgs> for Images {
     fn from(args: ImageArgs) -> Self {
         let ImageArgs {
-            edge_image,
-            postgres_image,
-            rabbitmq_image,
-            valkey_image,
-            worker_image,
-            api_image,
+            edge,
+            postgres,
+            rabbitmq,
+            valkey,
+            worker,
+            api,
         } = args;
         Self {
-            edge: edge_image,
-            postgres: postgres_image,
-            rabbitmq: rabbitmq_image,
-            valkey: valkey_image,
-            worker: worker_image,
-            api: api_image,
+            edge,
+            postgres,
+            rabbitmq,
+            valkey,
+            worker,
+            api,
         }
     }
 }

@@ -37,9 +37,7 @@ impl Collector for Gauges {
                 &mut encoder,
                 name,
                 help,
-                snapshots
-                    .iter()
-                    .map(|(labels, it)| (labels.clone(), value(it))),
+                snapshots.iter().map(|(labels, it)| (*labels, value(it))),
             )
         };
         queue("workqueue_depth", "Objects that wait for a pass", |it| {

@@ -129,7 +129,7 @@ impl Operator {
             lead(
                 election,
                 &stop,
-                engines(&shared, &queues, concurrency, &health, &stop),
+                Box::pin(engines(&shared, &queues, concurrency, &health, &stop)),
             )
             .await
         };
