@@ -20,6 +20,8 @@ const LIMIT: Duration = Duration::from_mins(40);
 /// Live tests that run side by side: they mostly wait for pods.
 const LIVE_TESTS_AT_ONCE: &str = "--test-threads=4";
 const SUITES: &str = "orlop-suites";
+/// Whoever reads the log wants all that fails, not the first.
+const TESTS: [&str; 3] = ["test", "--locked", "--no-fail-fast"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -41,8 +43,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut stages = Stages::new();
     if wanted(Part::Unit) {
         stages.run_loud("unit tests", || {
-            let tests = ["test", "--locked", "--workspace", "--exclude", SUITES];
-            finish(cargo(&root).args(tests))
+            finish(
+                cargo(&root)
+                    .args(TESTS)
+                    .args(["--workspace", "--exclude", SUITES]),
+            )
         });
     }
     if wanted(Part::Cluster) {
@@ -63,9 +68,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         if up {
             stages.run_loud("runtimes", || runtimes(&root));
             stages.run_loud("cluster suites", || {
-                let tests = ["test", "--locked", "-p", SUITES, "--", LIVE_TESTS_AT_ONCE];
                 let kubeconfig = root.join("target/cluster/kubeconfig");
-                finish(cargo(&root).args(tests).env("ORLOP_KUBECONFIG", kubeconfig))
+                let mut tests = cargo(&root);
+                tests
+                    .args(TESTS)
+                    .args(["-p", SUITES, "--", LIVE_TESTS_AT_ONCE]);
+                finish(tests.env("ORLOP_KUBECONFIG", kubeconfig))
             });
         }
     }
@@ -78,14 +86,14 @@ fn runtimes(root: &Path) -> anyhow::Result<()> {
     services::install(progress)?;
     let layout = Layout::of_this_checkout()?;
     let broker = Broker::start(&layout, progress)?;
-    let tests = ["test", "--locked", "--workspace", "--exclude", SUITES];
-    let mut tests_of_all = cargo(root);
-    tests_of_all
-        .args(tests)
+    let mut tests = cargo(root);
+    tests
+        .args(TESTS)
+        .args(["--workspace", "--exclude", SUITES])
         // One after another: they measure, and each starts services of its own.
         .args(["--tests", "--", "--ignored", "--test-threads=1"])
         .envs(broker.environment());
-    let result = finish(&mut tests_of_all);
+    let result = finish(&mut tests);
     broker.stop()?;
     result
 }

@@ -74,12 +74,18 @@ impl Cluster {
             .await
             .parse()
             .unwrap();
-        let slots = self.ask(0, &["CLUSTER", "SLOTS"]).await.unwrap();
-        let ranges: Vec<(u16, u16, Value, Value)> = redis::from_redis_value(slots).unwrap();
-        let (.., primary, replica) = ranges
-            .into_iter()
-            .find(|(first, last, ..)| (*first..=*last).contains(&slot))
-            .unwrap();
+        let mut pair = None;
+        // Word of a replica reaches the other nodes some moments after it follows its primary.
+        until("every node's replica is known", async || {
+            let slots = self.ask(0, &["CLUSTER", "SLOTS"]).await.unwrap();
+            let ranges = redis::from_redis_value::<Vec<(u16, u16, Value, Value)>>(slots);
+            let mut ranges = ranges.unwrap_or_default().into_iter();
+            let range = ranges.find(|(first, last, ..)| (*first..=*last).contains(&slot));
+            pair = range.map(|(.., primary, replica)| (primary, replica));
+            pair.is_some()
+        })
+        .await;
+        let (primary, replica) = pair.unwrap();
         (self.node_of(primary), self.node_of(replica))
     }
 
