@@ -41,17 +41,21 @@ fn collect(schema: &Schema, path: &str, out: &mut BTreeSet<String>) {
     }
 }
 
-/// Fields of which the rules of the object speak, rules about a change aside.
-#[expect(clippy::expect_used, reason = "the pattern is a constant")]
+/// Fields whose values the rules of the object read, rules about a change aside. Whether a field is
+/// there can be asked without reading it.
+#[expect(clippy::expect_used, reason = "the patterns are constants")]
 fn mentioned(schema: &Schema) -> BTreeSet<String> {
+    let presence = Regex::new(r"\bhas\(self\.\w+\)").expect("valid pattern");
     let field = Regex::new(r"\bself\.(\w+)").expect("valid pattern");
-    schema
-        .rules
-        .iter()
-        .filter(|rule| !rule.rule.contains("oldSelf"))
-        .flat_map(|rule| field.captures_iter(&rule.rule))
-        .map(|found| found[1].to_owned())
-        .collect()
+    let mut fields = BTreeSet::new();
+    for rule in &schema.rules {
+        if !rule.rule.contains("oldSelf") {
+            let read = presence.replace_all(&rule.rule, "");
+            let found = field.captures_iter(&read);
+            fields.extend(found.map(|found| found[1].to_owned()));
+        }
+    }
+    fields
 }
 
 /// Judges the manifest as it was written. `paths` are schema paths.

@@ -18,6 +18,7 @@ mod metrics;
 mod namespace;
 mod objects;
 mod operator;
+pub mod process;
 mod quiet;
 mod ready;
 

@@ -1,16 +1,19 @@
 //! The operator under test: its process, its figures, its end.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, ListParams},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
-use crate::{Cluster, Metrics, eventually, get};
+use crate::{
+    Cluster, Metrics, eventually, get,
+    process::{self, Memory},
+};
 
 /// Where the chart is installed.
 pub const OPERATOR_NAMESPACE: &str = "orlop-system";
@@ -25,14 +28,6 @@ const STATUS_WITHIN: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub struct Operator {
     pods: Api<Pod>,
-}
-
-/// Memory of the process, in bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Memory {
-    pub resident: u64,
-    /// The most it ever had.
-    pub peak: u64,
 }
 
 impl Operator {
@@ -101,7 +96,8 @@ impl Operator {
             STATUS_WITHIN,
             "the operator's process is found",
             async || {
-                kill_process(self.pid().await?, Signal::KILL).context("failed to kill the operator")
+                kill_process(process::pid(&self.pod().await?)?, Signal::KILL)
+                    .context("failed to kill the operator")
             },
         )
         .await?;
@@ -145,18 +141,7 @@ impl Operator {
     /// # Errors
     /// When it does not run.
     pub async fn memory(&self) -> Result<Memory> {
-        let pid = self.pid().await?.as_raw_pid();
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let bytes = |field: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(field));
-            let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-            kib.map(|kib| kib * 1024)
-                .with_context(|| format!("/proc/{pid}/status has no {field}"))
-        };
-        Ok(Memory {
-            resident: bytes("VmRSS")?,
-            peak: bytes("VmHWM")?,
-        })
+        process::memory(&self.pod().await?)
     }
 
     /// The pod that is meant to stay.
@@ -167,38 +152,5 @@ impl Operator {
             .filter(|pod| pod.metadata.deletion_timestamp.is_none())
             .max_by_key(|pod| pod.metadata.creation_timestamp.clone())
             .context("no pod of the operator; install it with `cargo xtask up`")
-    }
-
-    /// The process on this machine, found by its container's name in its control group.
-    async fn pid(&self) -> Result<Pid> {
-        let status = self.pod().await?.status.context("the pod has no status")?;
-        let container = status
-            .container_statuses
-            .into_iter()
-            .flatten()
-            .find(|container| {
-                container
-                    .state
-                    .as_ref()
-                    .is_some_and(|state| state.running.is_some())
-            })
-            .and_then(|container| container.container_id)
-            .context("the operator's container does not run")?;
-        let id = container.rsplit('/').next().unwrap_or(&container);
-        let mut found = Vec::new();
-        for entry in fs::read_dir("/proc")?.flatten() {
-            let number = entry.file_name().to_string_lossy().parse::<i32>();
-            let groups = fs::read_to_string(entry.path().join("cgroup"));
-            // Processes come and go while they are listed.
-            if let (Ok(number), Ok(groups)) = (number, groups)
-                && groups.contains(id)
-            {
-                found.extend(Pid::from_raw(number));
-            }
-        }
-        match found.as_slice() {
-            [pid] => Ok(*pid),
-            others => bail!("{} processes run in container {id}", others.len()),
-        }
     }
 }

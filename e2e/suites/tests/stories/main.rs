@@ -2,6 +2,7 @@
 
 mod broker;
 mod cache;
+mod causes;
 mod edits;
 mod faults;
 mod hello;

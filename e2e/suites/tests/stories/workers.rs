@@ -8,8 +8,9 @@ use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Secret, Service},
+    core::v1::{Pod, Secret, Service},
 };
+use kube::api::ListParams;
 use lapin::{
     BasicProperties, Confirmation, Connection, ConnectionProperties,
     options::{BasicPublishOptions, ConfirmSelectOptions},
@@ -18,7 +19,7 @@ use lapin::{
 use orlop_crds::{WorkerPool, worker_pool::ScalingDecision};
 use orlop_suites::{
     Metrics, Operator, TestNamespace, Write, documents, eventually, figure, get, in_namespace,
-    ready_object, verdict_of, with,
+    process, ready_object, verdict_of, with,
 };
 use serde_json::{Value, json};
 
@@ -33,6 +34,7 @@ const TOLD_WITHIN: Duration = Duration::from_secs(15);
 /// A worker has to start before a handler can fail.
 const FAILING_WITHIN: Duration = Duration::from_mins(1);
 
+const WORKER_BYTES_MAX: u64 = 25_000_000;
 const POOL: &str = "stevedores";
 const JOBS: usize = 2000;
 /// The longest job, in milliseconds; the others are spread below.
@@ -55,6 +57,7 @@ async fn a_burst_from_zero_is_met_by_one_write_and_the_workers_go_again() -> Res
         let broker = Broker::of(namespace).await?;
         a_burst_is_met_by_one_write(namespace, &broker).await?;
         all_is_done_without_a_loss(&broker).await?;
+        workers_are_small(namespace).await?;
         the_workers_go(namespace, &broker).await?;
         what_hinders_is_told(namespace, pool, &broker).await
     })
@@ -125,6 +128,23 @@ async fn all_is_done_without_a_loss(broker: &Broker) -> Result<()> {
 async fn nothing_is_redelivered(broker: &Broker) -> Result<()> {
     let again = broker.count("messages_redelivered_total").await?;
     ensure!(again == 0, "{again} jobs were delivered again");
+    Ok(())
+}
+
+/// After a burst, with everything that it left behind.
+async fn workers_are_small(namespace: &TestNamespace) -> Result<()> {
+    let of_pool = ListParams::default().labels(&format!("app.kubernetes.io/name={POOL}"));
+    let pods = namespace.api::<Pod>().list(&of_pool).await?;
+    ensure!(!pods.items.is_empty(), "no worker is left to be looked at");
+    for pod in &pods {
+        let memory = process::memory(pod)?;
+        ensure!(
+            memory.peak < WORKER_BYTES_MAX,
+            "a worker had {} bytes",
+            memory.peak
+        );
+        figure("workers.memory", memory.peak / 1_000_000, "MB at most");
+    }
     Ok(())
 }
 
