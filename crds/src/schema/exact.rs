@@ -41,16 +41,20 @@ fn collect(schema: &Schema, path: &str, out: &mut BTreeSet<String>) {
     }
 }
 
-/// Fields whose values the rules of the object read, rules about a change aside. Whether a field is
-/// there can be asked without reading it.
+/// Fields that the rules of the object read, rules about a change aside. To ask whether a field is
+/// there reads it too; but where that is one side of `&&` or `||`, the failure is forgotten when the
+/// other side decides, as it does in every rule of ours that a valid object meets.
 #[expect(clippy::expect_used, reason = "the patterns are constants")]
 fn mentioned(schema: &Schema) -> BTreeSet<String> {
-    let presence = Regex::new(r"\bhas\(self\.\w+\)").expect("valid pattern");
-    let field = Regex::new(r"\bself\.(\w+)").expect("valid pattern");
+    let pattern = |text| Regex::new(text).expect("valid pattern");
+    let field = pattern(r"\bself\.(\w+)");
+    let left = pattern(r"\bhas\(self\.\w+\)\s*(&&|\|\|)");
+    let right = pattern(r"(&&|\|\|)\s*!?has\(self\.\w+\)");
     let mut fields = BTreeSet::new();
     for rule in &schema.rules {
         if !rule.rule.contains("oldSelf") {
-            let read = presence.replace_all(&rule.rule, "");
+            let read = left.replace_all(&rule.rule, "$1");
+            let read = right.replace_all(&read, "$1");
             let found = field.captures_iter(&read);
             fields.extend(found.map(|found| found[1].to_owned()));
         }
