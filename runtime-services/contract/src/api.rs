@@ -77,8 +77,9 @@ impl Default for ApiLimits {
         Self {
             // A thing has at most 48 fields, most of them short.
             body_bytes: 256 * 1024,
-            request_millis: 10_000,
-            statement_millis: 5_000,
+            // Shorter than the patience of most clients: a hung database is told, not felt.
+            request_millis: 5_000,
+            statement_millis: 4_000,
             // Two replicas and a release beside them stay below PostgreSQL's usual 100.
             connections: 10,
             drain_seconds: 20,
