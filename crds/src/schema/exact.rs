@@ -4,7 +4,7 @@
 //! and hands a rule the number as it was written, so that a rule about an integer meets a float and
 //! fails.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use regex::Regex;
 use serde_json::Value;
@@ -44,22 +44,25 @@ fn collect(schema: &Schema, path: &str, out: &mut BTreeSet<String>) {
 /// Fields that the rules of the object read, rules about a change aside. To ask whether a field is
 /// there reads it too; but where that is one side of `&&` or `||`, the failure is forgotten when the
 /// other side decides, as it does in every rule of ours that a valid object meets.
-#[expect(clippy::expect_used, reason = "the patterns are constants")]
 fn mentioned(schema: &Schema) -> BTreeSet<String> {
-    let pattern = |text| Regex::new(text).expect("valid pattern");
-    let field = pattern(r"\bself\.(\w+)");
-    let left = pattern(r"\bhas\(self\.\w+\)\s*(&&|\|\|)");
-    let right = pattern(r"(&&|\|\|)\s*!?has\(self\.\w+\)");
+    static FIELD: LazyLock<Regex> = LazyLock::new(|| pattern(r"\bself\.(\w+)"));
+    static LEFT: LazyLock<Regex> = LazyLock::new(|| pattern(r"\bhas\(self\.\w+\)\s*(&&|\|\|)"));
+    static RIGHT: LazyLock<Regex> = LazyLock::new(|| pattern(r"(&&|\|\|)\s*!?has\(self\.\w+\)"));
     let mut fields = BTreeSet::new();
     for rule in &schema.rules {
         if !rule.rule.contains("oldSelf") {
-            let read = left.replace_all(&rule.rule, "$1");
-            let read = right.replace_all(&read, "$1");
-            let found = field.captures_iter(&read);
+            let read = LEFT.replace_all(&rule.rule, "$1");
+            let read = RIGHT.replace_all(&read, "$1");
+            let found = FIELD.captures_iter(&read);
             fields.extend(found.map(|found| found[1].to_owned()));
         }
     }
     fields
+}
+
+#[expect(clippy::expect_used, reason = "the patterns are constants")]
+fn pattern(text: &str) -> Regex {
+    Regex::new(text).expect("valid pattern")
 }
 
 /// Judges the manifest as it was written. `paths` are schema paths.
