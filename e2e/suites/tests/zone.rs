@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, ResourceExt as _, api::ListParams};
 use orlop_suites::{
-    Load, OPERATOR_NAMESPACE, Operator, Report, TestNamespace, ZoneFault, edge_address, eventually,
-    figure, fixture, in_namespace, observe_for, ready,
+    Load, OPERATOR_NAMESPACE, Operator, Outcome, Report, TestNamespace, ZoneFault, edge_address,
+    eventually, figure, fixture, in_namespace, observe_for, ready,
 };
 
 const READY_WITHIN: Duration = Duration::from_secs(150);
@@ -92,7 +92,9 @@ fn answered_from_elsewhere(
             !answered.is_empty(),
             "no answer in the second from {second:.1?}"
         );
-        for outcome in answered {
+        // An answer that came after the cut's end may come from anywhere.
+        let of_cut = |outcome: &&&Outcome| outcome.at + outcome.took < heal_at;
+        for outcome in answered.iter().filter(of_cut) {
             let zone = zones.get(&outcome.pod).copied();
             let detected = second > cut_at + DETECTED_WITHIN;
             ensure!(
