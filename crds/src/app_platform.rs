@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Api, BrokerTierSpec, CacheTierSpec, DatabaseTierSpec, PruneRecord, Reason, WorkerPoolSpec,
     pod::{ContainerOptions, Resources, ServiceTemplate},
+    release::Pace,
     rules,
 };
 
@@ -83,6 +84,10 @@ pub struct AppPlatformSpec {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub workers: Vec<WorkerComponent>,
+
+    /// How new revisions take over, where a component does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Pace>,
 
     /// The proxy through which requests from outside reach what has `routes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

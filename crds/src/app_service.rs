@@ -1,6 +1,6 @@
 //! AppService: one service, of which exactly one revision is served.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use crate::{
     api::Api,
     cache_tier::CacheClass,
     pod::{ContainerOptions, ServiceTemplate},
+    release::ReleaseRecord,
     rules,
 };
 
@@ -174,12 +175,8 @@ pub struct AppServiceStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// Revision that the Service selects.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub active_revision: Option<String>,
-    /// The release under way, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub release: Option<ReleaseStatus>,
+    #[serde(flatten)]
+    pub record: ReleaseRecord,
     /// Objects that are no longer wanted and are being deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -210,43 +207,4 @@ pub struct AppServiceStatus {
 pub struct EffectiveService {
     pub replicas: i32,
     pub drain: crate::Duration,
-}
-
-/// A release under way: the memory of its state machine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ReleaseStatus {
-    /// Where the release stands.
-    pub phase: ReleasePhase,
-    /// Revision that was served when the release began.
-    pub from: String,
-    /// Revision that is to be served.
-    pub to: String,
-    /// Size of `from` when the release began; it keeps it until the release ends.
-    pub from_replicas: i32,
-    /// When this phase began.
-    pub since: Time,
-}
-
-/// Where a release stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
-pub enum ReleasePhase {
-    /// The new revision's pods are being started; requests reach the old one.
-    Starting,
-    /// The decision to switch is made: requests reach the old or the new one, both ready.
-    Switching,
-    /// Requests reach the new one; the old one finishes what it has.
-    Draining,
-}
-
-impl ReleasePhase {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "Starting",
-            Self::Switching => "Switching",
-            Self::Draining => "Draining",
-        }
-    }
 }

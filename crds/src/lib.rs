@@ -20,6 +20,7 @@ pub mod pod;
 pub mod prune;
 pub mod quantity;
 pub mod reason;
+pub mod release;
 mod rules;
 pub mod schema;
 pub mod tier;

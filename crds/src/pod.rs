@@ -69,20 +69,10 @@ pub struct ContainerOptions {
 
 impl ServiceTemplate {
     pub const DEFAULT_REPLICAS: i32 = 1;
-    pub const DEFAULT_DRAIN: Duration = Duration::from_secs(20);
 
     #[must_use]
     pub fn replicas(&self) -> i32 {
         self.replicas.unwrap_or(Self::DEFAULT_REPLICAS)
-    }
-
-    /// How long the previous revision goes on after the switch.
-    #[must_use]
-    pub fn drain(&self) -> Duration {
-        self.release
-            .as_ref()
-            .and_then(|release| release.drain)
-            .unwrap_or(Self::DEFAULT_DRAIN)
     }
 }
 
@@ -113,16 +103,6 @@ pub struct PodOptions {
         }]
     ))]
     pub node_selector: BTreeMap<String, NodeLabelValue>,
-}
-
-/// How a new revision takes over from the one that is served.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Release {
-    /// How long the previous revision goes on after new requests reach the new one, so that open
-    /// requests finish. Default 20s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drain: Option<Duration>,
 }
 
 /// An environment variable: exactly one of `value`, `secretKeyRef`, `configMapKeyRef`.

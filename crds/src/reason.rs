@@ -35,10 +35,12 @@ pub enum Reason {
     DependencyMissing,
     BindingMissing,
     HandlerFailing,
+    ReleaseHeld,
     StatisticsMissing,
     DependencyNotReady,
     Degraded,
     Forming,
+    AwaitingPromotion,
     Draining,
     Starting,
     Progressing,
@@ -46,7 +48,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::NameTaken,
         Self::InvalidSpec,
         Self::ApplyFailed,
@@ -70,10 +72,12 @@ impl Reason {
         Self::DependencyMissing,
         Self::BindingMissing,
         Self::HandlerFailing,
+        Self::ReleaseHeld,
         Self::StatisticsMissing,
         Self::DependencyNotReady,
         Self::Degraded,
         Self::Forming,
+        Self::AwaitingPromotion,
         Self::Draining,
         Self::Starting,
         Self::Progressing,
@@ -106,10 +110,12 @@ impl Reason {
             Self::DependencyMissing => "DependencyMissing",
             Self::BindingMissing => "BindingMissing",
             Self::HandlerFailing => "HandlerFailing",
+            Self::ReleaseHeld => "ReleaseHeld",
             Self::StatisticsMissing => "StatisticsMissing",
             Self::DependencyNotReady => "DependencyNotReady",
             Self::Degraded => "Degraded",
             Self::Forming => "Forming",
+            Self::AwaitingPromotion => "AwaitingPromotion",
             Self::Draining => "Draining",
             Self::Starting => "Starting",
             Self::Progressing => "Progressing",
@@ -150,12 +156,14 @@ impl Reason {
                 "the Secret with the binding of a component that is used does not exist yet"
             }
             Self::HandlerFailing => "the service that does the jobs fails at them",
+            Self::ReleaseHeld => "the declared revision is held back, and another one is served",
             Self::StatisticsMissing => {
                 "nothing recent is known of the queue, so that the number of workers stays"
             }
             Self::DependencyNotReady => "a component that is needed is not ready",
             Self::Degraded => "requests are answered, but a copy of the data is missing",
             Self::Forming => "the nodes of a cluster are being joined",
+            Self::AwaitingPromotion => "a new revision is ready and waits to be promoted",
             Self::Draining => "the previous revision finishes its open requests",
             Self::Starting => "pods are being created and started",
             Self::Progressing => "a write was made and its effect is awaited",
@@ -200,6 +208,10 @@ impl Reason {
             Self::DependencyMissing => "declare the component that is named in `uses`",
             Self::BindingMissing => "declare the component that is named in `uses`, or wait for it",
             Self::HandlerFailing => "read the log of the handler's service for the cause",
+            Self::ReleaseHeld => {
+                "declare another revision, or let this one through with `orlop release promote`"
+            }
+            Self::AwaitingPromotion => "promote it with `orlop release promote`, or abort it",
             Self::StatisticsMissing => "make the broker answer; the number follows by itself",
             Self::DependencyNotReady => "look at the named component",
             Self::Degraded => "wait; if it lasts, look at the named node",
@@ -217,6 +229,7 @@ impl Reason {
                 | Self::DependencyNotReady
                 | Self::Degraded
                 | Self::Forming
+                | Self::AwaitingPromotion
                 | Self::Draining
                 | Self::Starting
                 | Self::Progressing

@@ -18,6 +18,10 @@ pub(crate) const DATA_KEY: &str = "^\\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$";
 pub(crate) const IMAGE: &str = "^[a-zA-Z0-9][-a-zA-Z0-9._/:@+]*$";
 /// Absolute URL path of unreserved characters: safe to render into a proxy's configuration.
 pub(crate) const URL_PATH: &str = "^/[-a-zA-Z0-9._~/]*$";
+/// Address of a server that speaks plain HTTP, with an optional port and path.
+pub(crate) const HTTP_ADDRESS: &str = "^http://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?(/[-a-zA-Z0-9._~/]*)?$";
+/// Decimal number.
+pub(crate) const DECIMAL: &str = "^-?[0-9]{1,12}([.][0-9]{1,6})?$";
 /// URL path of whole segments of lowercase letters, digits and dashes.
 pub(crate) const BASE_PATH: &str = "^(/[a-z0-9-]+)+$";
 /// Key of a label or taint, with an optional DNS prefix.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Duration, PruneRecord,
     pod::{PodOptions, Resources},
+    release::{ReleaseRecord, WorkerRelease},
     rules,
 };
 
@@ -83,6 +84,10 @@ pub struct WorkerPoolSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = rules::duration_between("1s", "10m")))]
     pub drain: Option<Duration>,
+
+    /// How a new revision takes over the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<WorkerRelease>,
 
     /// Another image than the `orlop-worker` that Orlop ships.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -239,9 +244,8 @@ pub struct WorkerPoolStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// Revision whose workers take jobs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub active_revision: Option<String>,
+    #[serde(flatten)]
+    pub record: ReleaseRecord,
     /// Objects that are no longer wanted and are being deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

@@ -112,6 +112,10 @@ pub fn meaning(pattern: &str) -> Option<&'static str> {
         rules::URL_PATH => {
             "a path that starts with '/', of letters, digits and the characters - . _ ~ /"
         }
+        rules::HTTP_ADDRESS => {
+            "an address such as http://prometheus.monitoring:9090, with an optional path"
+        }
+        rules::DECIMAL => "a decimal number such as 0.5",
         rules::BASE_PATH => {
             "a path of one or more parts, each '/' with lowercase letters, digits or dashes after it"
         }

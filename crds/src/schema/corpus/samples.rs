@@ -19,6 +19,8 @@ pub(super) fn matching(pattern: Option<&Regex>, length: usize) -> Option<String>
         ),
         "1".repeat(length),
         "99999ms".repeat(4),
+        format!("http://{}", "a".repeat(length.saturating_sub(7))),
+        format!("{}.{}", "1".repeat(12), "1".repeat(6)),
     ];
     candidates
         .into_iter()
