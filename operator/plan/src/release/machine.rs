@@ -419,8 +419,8 @@ impl<'a> Step<'a> {
         if let Some(size) = self.size_of_new(&release) {
             run.insert(release.to.clone(), size);
         }
-        let fresh = (release.phase == ReleasePhase::Keeping)
-            .then(|| (release.from.clone(), release.since));
+        let fresh =
+            (release.phase == ReleasePhase::Keeping).then(|| (release.from.clone(), release.since));
         Decision {
             select: select.clone(),
             preview: self.is_previewed(&release).then(|| release.to.clone()),

@@ -171,9 +171,7 @@ pub(crate) fn step(
     now: Timestamp,
 ) -> Decision {
     let mut memory = Memory::read(recorded);
-    memory
-        .hold
-        .take_if(|hold| hold.revision != wanted.revision);
+    memory.hold.take_if(|hold| hold.revision != wanted.revision);
     let promoted: Option<Promotion> = command::obey(&mut memory, wanted, seen, now);
     Step::new(wanted, seen, now, promoted, &memory).decide(memory)
 }
