@@ -28,6 +28,7 @@ mod pollers;
 mod primary;
 mod queue;
 mod rabbitmq;
+mod refusals;
 mod report;
 mod valkey;
 mod workers;

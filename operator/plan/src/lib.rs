@@ -22,6 +22,7 @@ mod entropy;
 mod fence;
 mod frozen;
 pub mod labels;
+mod last_words;
 mod meta;
 mod names;
 mod object;
@@ -40,7 +41,7 @@ pub mod worker;
 pub use entropy::Entropy;
 pub use fence::is_superseded;
 pub use object::{Kind, Object, ObjectName};
-pub use observed::{Observed, ProbeFailure};
+pub use observed::{Observed, ProbeFailure, Refusal};
 pub use outcome::{Failure, Notice, NoticeLevel, Plan, Write};
 pub use reconcile::Reconcile;
 pub use source::{
