@@ -30,6 +30,7 @@ mod primary;
 mod questions;
 mod queue;
 mod rabbitmq;
+mod refusals;
 mod report;
 mod valkey;
 mod workers;
