@@ -106,20 +106,14 @@ impl<P: Primary> Engine<P> {
             match ended {
                 Ended::Switch { seconds } => {
                     let labels = ReleaseLabel { kind };
-                    metrics
-                        .switch_time
-                        .get_or_create(&labels)
-                        .observe(seconds);
+                    metrics.switch_time.get_or_create(&labels).observe(seconds);
                 }
                 Ended::Release { outcome, seconds } => {
                     let labels = OutcomeLabels {
                         kind,
                         outcome: outcome.as_str(),
                     };
-                    metrics
-                        .release_time
-                        .get_or_create(&labels)
-                        .observe(seconds);
+                    metrics.release_time.get_or_create(&labels).observe(seconds);
                 }
             }
         }

@@ -12,7 +12,11 @@ mod validate;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use orlop_crds::{AppService, AppServiceStatus, app_service::Use, release::{CheckTime, ReleaseRecord}};
+use orlop_crds::{
+    AppService, AppServiceStatus,
+    app_service::Use,
+    release::{CheckTime, ReleaseRecord},
+};
 
 pub(crate) use build::{SERVICE_PORT, host};
 pub(crate) use sight::{pods_of, revision_of, run};
