@@ -16,7 +16,7 @@ use orlop_suites::{
 };
 use serde_json::{Value, json};
 
-use crate::edits;
+use crate::edits::Walk;
 
 const READY_WITHIN: Duration = Duration::from_secs(150);
 /// The API server's garbage collector may have to go first.
@@ -25,6 +25,12 @@ const BACK_WITHIN: Duration = Duration::from_secs(30);
 const NOTICED_WITHIN: Duration = Duration::from_secs(45);
 /// Pods take up to a minute to stop.
 const GONE_WITHIN: Duration = Duration::from_secs(90);
+
+const WALK: Walk = Walk {
+    name: "repair",
+    edits_a_round: 1,
+    objects_at_once: 4,
+};
 
 #[tokio::test]
 async fn every_object_that_is_deleted_comes_back_the_same() -> Result<()> {
@@ -69,7 +75,7 @@ async fn every_owned_field_that_is_edited_is_set_back() -> Result<()> {
         namespace.apply(&fixture("moorings")?).await?;
         ready(namespace, "moorings", READY_WITHIN).await?;
         let objects = made(namespace).await?;
-        let edited = edits::edit_each_owned_field(namespace, objects).await?;
+        let edited = WALK.edit_each_owned_field(namespace, objects).await?;
         edited.ensure_covers(&[
             ("AppService", "spec/image"),
             ("AppService", "spec/replicas"),
