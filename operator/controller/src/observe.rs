@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, time::Duration};
 use futures::future::{join_all, try_join_all};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
-    api::core::v1::{ContainerState, Event, Pod, Secret},
+    api::{
+        core::v1::{ContainerState, Event, Pod, Secret},
+        discovery::v1::EndpointSlice,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Api, Client, api::ListParams};
@@ -59,10 +62,17 @@ pub(crate) async fn observe<P: Primary>(
         .iter()
         .map(|pod| Pod::clone(pod))
         .collect();
+    let endpoint_slices = caches
+        .endpoint_slices
+        .owned_by(uid)
+        .iter()
+        .map(|slice| EndpointSlice::clone(slice))
+        .collect();
     let probe_failures = probe_failures(client, &key.namespace, &pods).await;
     let mut observed = Observed {
         children,
         pods,
+        endpoint_slices,
         probe_failures,
         brokers: brokers(object, &key, caches),
         existing: existing(object, &key, caches),

@@ -30,7 +30,9 @@ mod outcome;
 pub mod platform;
 mod pods;
 mod prune;
+pub mod question;
 mod reconcile;
+mod release;
 mod revision;
 pub mod service;
 mod source;
@@ -42,6 +44,7 @@ pub use fence::is_superseded;
 pub use object::{Kind, Object, ObjectName};
 pub use observed::{Observed, ProbeFailure};
 pub use outcome::{Failure, Notice, NoticeLevel, Plan, Write};
+pub use question::{Question, QuestionsSource};
 pub use reconcile::Reconcile;
 pub use source::{
     Action, Answer, Password, RabbitMqSource, ReadFailure, Snapshot, Snapshots, Sources,

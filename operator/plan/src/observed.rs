@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment, StatefulSet},
     core::v1::{Pod, Secret, Service},
+    discovery::v1::EndpointSlice,
 };
 
 use orlop_crds::BrokerTier;
@@ -18,6 +19,8 @@ pub struct Observed {
     pub children: Vec<Object>,
     /// Pods that carry the owner label.
     pub pods: Vec<Pod>,
+    /// What the Services among the children address.
+    pub endpoint_slices: Vec<EndpointSlice>,
     /// The newest failed probe of pods that run without being ready.
     pub probe_failures: Vec<ProbeFailure>,
     /// Which of the objects that it refers to exist.
