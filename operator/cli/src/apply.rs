@@ -143,13 +143,14 @@ async fn wait(
 /// Whether whatever is not ready is a matter of a person's decision on a release. What else is on
 /// its way still gets its time.
 fn is_undecided(reports: &[Report]) -> bool {
-    let is_matter_of_release = |reason: Reason| {
-        matches!(reason, Reason::AwaitingPromotion | Reason::ReleaseHeld)
-    };
-    reports.iter().filter(|report| !report.ready).all(|report| {
+    let is_matter_of_release =
+        |reason: Reason| matches!(reason, Reason::AwaitingPromotion | Reason::ReleaseHeld);
+    let mut waiting = reports.iter().filter(|report| !report.ready);
+    waiting.all(|report| {
         let mut parts = report.components.iter().filter(|part| !part.ready);
-        report.known_reason().is_some_and(is_matter_of_release)
-            && parts.all(|part| is_matter_of_release(part.reason))
+        let is_decided_by_release = report.known_reason().is_some_and(is_matter_of_release)
+            && parts.all(|part| is_matter_of_release(part.reason));
+        is_decided_by_release || report.serving.is_paused()
     })
 }
 

@@ -4,6 +4,7 @@ use std::{io::Write as _, time::Duration};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use orlop_crds::Reason;
 use serde_json::Value;
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     cluster::{Cluster, Found, Scope},
     declared::Declared,
     render,
-    report::{Report, Serving},
+    report::Report,
     terminal::{Cell, Mood, Style},
 };
 
@@ -143,7 +144,7 @@ fn one(report: &Report, style: Style) -> String {
     if let Some(revision) = &report.serving.revision {
         lines.push(format!("revision {revision} is served"));
     }
-    lines.extend(release(&report.serving));
+    lines.extend(release(report));
     lines.push(String::new());
     if !report.components.is_empty() {
         let rows: Vec<_> = report.components.iter().map(component).collect();
@@ -161,18 +162,22 @@ fn one(report: &Report, style: Style) -> String {
 }
 
 /// What is under way or held back, for which `orlop release status` has more words.
-fn release(serving: &Serving) -> impl Iterator<Item = String> {
-    let under_way = serving.release.as_ref().map(|release| {
+fn release(report: &Report) -> impl Iterator<Item = String> {
+    let under_way = report.serving.release.as_ref().map(|release| {
         let paused = match release.paused_since {
             Some(_) => ", paused",
             None => "",
         };
         let phase = release.phase.as_str();
-        format!("release {} -> {}: {phase}{paused}", release.from, release.to)
+        format!(
+            "release {} -> {}: {phase}{paused}",
+            release.from, release.to
+        )
     });
-    let held = serving
-        .hold
-        .as_ref()
+    // Where the hold is the reason, the message has told of it.
+    let held = report.serving.hold.as_ref();
+    let held = held
+        .filter(|_| report.known_reason() != Some(Reason::ReleaseHeld))
         .map(|hold| format!("revision {} is held back: {}", hold.revision, hold.message));
     under_way.into_iter().chain(held)
 }
@@ -310,8 +315,8 @@ edge       True   Available                  2/2
                 "hold": {"revision": "0c0c0c0c0c", "instead": "0b0b0b0b0b", "reason": "Undone",
                     "message": "somebody went back", "since": "2026-01-01T00:00:00Z"},
                 "conditions": [
-                    {"type": "Ready", "status": "False", "reason": "ReleaseHeld", "observedGeneration": 2,
-                     "message": "it is held", "lastTransitionTime": "2026-01-01T00:01:00Z"},
+                    {"type": "Ready", "status": "False", "reason": "Starting", "observedGeneration": 2,
+                     "message": "0 of 2 replicas are ready", "lastTransitionTime": "2026-01-01T00:01:00Z"},
                 ],
             },
         }))
@@ -319,8 +324,8 @@ edge       True   Available                  2/2
         assert_eq!(
             one(&Report::from(&object), Style::PLAIN),
             "\
-AppService/shop-web  ReleaseHeld  2/2
-it is held
+AppService/shop-web  Starting  2/2
+0 of 2 replicas are ready
 revision 0a0a0a0a0a is served
 release 0a0a0a0a0a -> 0b0b0b0b0b: Starting, paused
 revision 0c0c0c0c0c is held back: somebody went back

@@ -174,7 +174,9 @@ fn noticed_of_service(serving: &Serving) -> String {
         }
         (Some(old), Some(new), _) if serving.ready_replicas > 0 => match &serving.release {
             Some(release) if release.phase == ReleasePhase::Gated => {
-                format!("nothing: revision {old} answers, {new} is not served before it is promoted")
+                format!(
+                    "nothing: revision {old} answers, {new} is not served before it is promoted"
+                )
             }
             _ => format!("nothing: revision {old} answers, {new} is not served before it is ready"),
         },
@@ -424,6 +426,51 @@ AppPlatform/shop is not ready: ImagePullFailed
   place  app.yaml:10 (spec.services[1].image)
   users  nothing: revision 1 answers, 2 is not served before it is ready
   undo   apply the manifest as it was before: revision 1 still runs, and is served on"
+        );
+    }
+
+    #[test]
+    fn what_waits_for_a_person_is_told_with_the_commands_that_decide_it() {
+        let report = platform(
+            "AwaitingPromotion",
+            "web/Deployment/shop-web-0b: it is ready and waits to be promoted",
+        );
+        let web = service(&json!({
+            "activeRevision": "0a",
+            "readyReplicas": 2,
+            "release": {"phase": "Gated", "from": "0a", "to": "0b", "fromReplicas": 2, "since": "2026-01-01T00:00:00Z"},
+        }));
+        assert_eq!(
+            explain(&report, &[web], &[], Style::PLAIN),
+            "\
+AppPlatform/shop is not ready: AwaitingPromotion
+  cause  web/Deployment/shop-web-0b: it is ready and waits to be promoted
+  fix    `orlop release promote shop-web -n lantern`, or `orlop release abort shop-web -n lantern`
+  users  nothing: revision 0a answers, 0b is not served before it is promoted
+  undo   apply the manifest as it was before: revision 0a still runs, and is served on"
+        );
+    }
+
+    #[test]
+    fn a_revision_that_is_held_back_is_told_with_the_one_that_answers() {
+        let message = format!(
+            "web/AppService/shop-web: revision 0b is held back, because its release was aborted; revision 0a is served; {}",
+            Reason::ReleaseHeld.fix()
+        );
+        let web = service(&json!({
+            "activeRevision": "0a",
+            "readyReplicas": 2,
+            "hold": {"revision": "0b", "instead": "0a", "reason": "Aborted",
+                "message": "its release was aborted", "since": "2026-01-01T00:00:00Z"},
+        }));
+        assert_eq!(
+            explain(&platform("ReleaseHeld", &message), &[web], &[], Style::PLAIN),
+            "\
+AppPlatform/shop is not ready: ReleaseHeld
+  cause  web/AppService/shop-web: revision 0b is held back, because its release was aborted; revision 0a is served
+  fix    declare another revision, or let this one through: `orlop release promote shop-web -n lantern`
+  users  nothing: revision 0a answers, 0b is held back
+  undo   apply the manifest as it was before: revision 0a is served, and goes on"
         );
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use kube::{
     Api,
     api::{DynamicObject, Patch, PatchParams},
@@ -58,11 +58,7 @@ pub(super) async fn run(
 }
 
 /// Writes the command, as chosen from the state that it is written over; returns its text.
-async fn give(
-    asked: &Asked,
-    mut released: Released,
-    cluster: &Cluster,
-) -> Result<String, Failure> {
+async fn give(asked: &Asked, mut released: Released, cluster: &Cluster) -> Result<String, Failure> {
     let resource = crate::cluster::resource(released.kind);
     let api: Api<DynamicObject> =
         Api::namespaced_with(cluster.client(), cluster.namespace(), &resource);
@@ -92,7 +88,7 @@ async fn give(
             }
             Err(error) => {
                 let failed = format!("failed to write '{command}' to {}", released.title());
-                return Err(Err::<(), _>(error).context(failed).unwrap_err().into());
+                return Err(anyhow::Error::new(error).context(failed).into());
             }
         }
     }
@@ -114,14 +110,16 @@ fn choose(asked: &Asked, released: &Released, kept: &[Kept]) -> Result<Command, 
                 .filter(|release| release.phase == ReleasePhase::Gated)
                 .map(|release| &release.to);
             let held = hold.as_ref().map(|hold| &hold.revision);
-            let verb = if *full { Verb::PromoteFull } else { Verb::Promote };
+            let verb = if *full {
+                Verb::PromoteFull
+            } else {
+                Verb::Promote
+            };
             // While another revision takes the place of the one held back, the latter is meant.
             (verb, gated.or(held).or(coming).cloned())
         }
         Asked::Abort => (Verb::Abort, coming.cloned()),
-        Asked::Undo { to: Some(said) } => {
-            (Verb::Undo, Some(history::meant(said, released, kept)?))
-        }
+        Asked::Undo { to: Some(said) } => (Verb::Undo, Some(history::meant(said, released, kept)?)),
         Asked::Undo { to: None } => {
             let from = release.as_ref().map(|release| &release.from);
             (Verb::Undo, from.or(previous_revision.as_ref()).cloned())
@@ -147,7 +145,7 @@ fn choose(asked: &Asked, released: &Released, kept: &[Kept]) -> Result<Command, 
 fn told(released: &Released) -> String {
     let title = released.title();
     let record = &released.record;
-    let mut told = match (&record.release, &record.active_revision) {
+    let served = match (&record.release, &record.active_revision) {
         (Some(release), _) => format!(
             "{title} goes from revision {} to {}",
             release.from, release.to
@@ -155,13 +153,12 @@ fn told(released: &Released) -> String {
         (None, Some(active)) => format!("{title} serves revision {active} and releases no other"),
         (None, None) => format!("no revision of {title} is served yet"),
     };
-    if let Some(hold) = &record.hold {
-        told += &format!("; revision {} is held back", hold.revision);
-    }
-    if !released.is_seen {
-        told += "; the operator has not looked at its present spec yet";
-    }
-    told
+    let held = record.hold.as_ref();
+    let held = held.map(|hold| format!("revision {} is held back", hold.revision));
+    let unseen = "the operator has not looked at its present spec yet";
+    let unseen = (!released.is_seen).then(|| unseen.to_owned());
+    let told: Vec<_> = [Some(served), held, unseen].into_iter().flatten().collect();
+    told.join("; ")
 }
 
 /// As a text that is not the last one: the same text would not be answered again.

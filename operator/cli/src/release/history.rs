@@ -98,8 +98,8 @@ pub(super) async fn kept(released: &Released, cluster: &Cluster) -> anyhow::Resu
     let uid = released.metadata.uid.as_deref().unwrap_or_default();
     let params = ListParams::default().labels(&format!("{}={uid}", labels::OWNER));
     let listed = api.list(&params.limit(LIST_LIMIT)).await;
-    let listed = listed
-        .with_context(|| format!("failed to list the revisions of {}", released.title()))?;
+    let listed =
+        listed.with_context(|| format!("failed to list the revisions of {}", released.title()))?;
     let mut kept: Vec<_> = listed
         .iter()
         .filter_map(|object| Kept::of(object, released))

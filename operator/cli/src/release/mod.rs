@@ -28,7 +28,12 @@ pub(crate) async fn run(verb: &Release, connection: &Connection) -> Result<(), F
         Release::History(args) => return history::run(args, &cluster).await,
         Release::Promote(args) => (&args.subject, Asked::Promote { full: args.full }),
         Release::Abort(subject) => (subject, Asked::Abort),
-        Release::Undo(args) => (&args.subject, Asked::Undo { to: args.to.clone() }),
+        Release::Undo(args) => (
+            &args.subject,
+            Asked::Undo {
+                to: args.to.clone(),
+            },
+        ),
         Release::Pause(subject) => (subject, Asked::Pause),
         Release::Resume(subject) => (subject, Asked::Resume),
     };

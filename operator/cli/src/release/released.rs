@@ -27,18 +27,17 @@ pub(super) struct Released {
 /// What the name stands for: an object's name, a component's where only one application has it,
 /// `KIND/NAME` or `APPLICATION/COMPONENT`.
 pub(super) async fn find(name: &str, cluster: &Cluster) -> Result<Released, Failure> {
-    let mut found = match name.split_once('/') {
-        Some((prefix, name)) => match kind_of(prefix) {
+    let mut found = if let Some((prefix, name)) = name.split_once('/') {
+        match kind_of(prefix) {
             Some(kind) => of_name(&[kind], name, cluster).await?,
-            None => of_application(prefix, Some(name), cluster).await?,
-        },
-        None => {
-            let named = of_name(&Declared::RELEASED, name, cluster).await?;
-            if named.is_empty() {
-                of_component(name, cluster).await?
-            } else {
-                named
-            }
+            None => of_component(name, Some(prefix), cluster).await?,
+        }
+    } else {
+        let named = of_name(&Declared::RELEASED, name, cluster).await?;
+        if named.is_empty() {
+            of_component(name, None, cluster).await?
+        } else {
+            named
         }
     };
     match found.len() {
@@ -74,35 +73,30 @@ async fn of_name(
     Ok(found)
 }
 
-async fn of_component(component: &str, cluster: &Cluster) -> anyhow::Result<Vec<Released>> {
-    let selector = format!(
-        "{}=AppPlatform,{}={component}",
-        labels::OWNER_KIND,
-        labels::NAME
-    );
-    labelled(&selector, cluster).await
-}
-
-async fn of_application(
-    application: &str,
-    component: Option<&str>,
+async fn of_component(
+    component: &str,
+    application: Option<&str>,
     cluster: &Cluster,
 ) -> anyhow::Result<Vec<Released>> {
-    let mut selector = format!(
-        "{}=AppPlatform,{}={application}",
-        labels::OWNER_KIND,
-        labels::OWNER_NAME
-    );
-    if let Some(component) = component {
-        selector += &format!(",{}={component}", labels::NAME);
-    }
-    labelled(&selector, cluster).await
+    let component = [(labels::NAME, component)].into_iter();
+    let application = application.map(|name| (labels::OWNER_NAME, name));
+    of_labels(component.chain(application), cluster).await
 }
 
-async fn labelled(selector: &str, cluster: &Cluster) -> anyhow::Result<Vec<Released>> {
+/// Components whose labels fit.
+async fn of_labels(
+    wanted: impl Iterator<Item = (&str, &str)>,
+    cluster: &Cluster,
+) -> anyhow::Result<Vec<Released>> {
+    let made = [(labels::OWNER_KIND, "AppPlatform")].into_iter();
+    let terms: Vec<_> = made
+        .chain(wanted)
+        .map(|(label, value)| format!("{label}={value}"))
+        .collect();
+    let selector = terms.join(",");
     let mut found = Vec::new();
     for kind in Declared::RELEASED {
-        let objects = cluster.labelled(kind, selector).await?;
+        let objects = cluster.labelled(kind, &selector).await?;
         found.extend(objects.iter().filter_map(Released::of));
     }
     Ok(found)
@@ -111,7 +105,8 @@ async fn labelled(selector: &str, cluster: &Cluster) -> anyhow::Result<Vec<Relea
 /// Why there is nothing of this name. An application is no mistake, but not enough.
 async fn missing(name: &str, cluster: &Cluster) -> anyhow::Result<Failure> {
     let application = name.split('/').next().unwrap_or(name);
-    let parts = of_application(application, None, cluster).await?;
+    let labels = [(labels::OWNER_NAME, application)];
+    let parts = of_labels(labels.into_iter(), cluster).await?;
     if parts.is_empty() {
         return Ok(Failure::Error(anyhow!(
             "there is no {} '{name}' in the namespace {}",

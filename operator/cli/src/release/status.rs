@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use orlop_crds::release::{
-    CommandOutcome, Promotion, ReleasePhase, ReleaseRecord, ReleaseStatus,
-};
+use orlop_crds::release::{CommandOutcome, Promotion, ReleasePhase, ReleaseRecord, ReleaseStatus};
 use serde::Serialize;
 
 use super::{
@@ -161,9 +159,15 @@ fn lines(released: &Released, style: Style, now: Timestamp) -> Vec<String> {
         say("hold", &style.paint(&held, Mood::Bad));
         say("because", &hold.message);
         say("since", &since(hold.since.0, now));
-        say("to end it", &format!("{}, or declare another", released.verb("promote")));
+        say(
+            "to end it",
+            &format!("{}, or declare another", released.verb("promote")),
+        );
     } else if let (None, Some(previous)) = (release, previous_revision) {
-        say("before", &format!("revision {previous}; back to it: {}", released.verb("undo")));
+        say(
+            "before",
+            &format!("revision {previous}; back to it: {}", released.verb("undo")),
+        );
     }
     if let Some(answer) = command {
         let outcome = match answer.outcome {
@@ -173,7 +177,10 @@ fn lines(released: &Released, style: Style, now: Timestamp) -> Vec<String> {
         let ago = age(answer.at.0, now);
         say(
             "command",
-            &format!("{}, {ago} ago: {outcome}: {}", answer.command, answer.message),
+            &format!(
+                "{}, {ago} ago: {outcome}: {}",
+                answer.command, answer.message
+            ),
         );
     }
     let answered = command.as_ref().map(|answer| answer.command.as_str());
