@@ -30,6 +30,8 @@ mod primary;
 mod questions;
 mod queue;
 mod rabbitmq;
+mod refusals;
+mod releases;
 mod report;
 mod valkey;
 mod workers;

@@ -12,7 +12,7 @@ mod validate;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use orlop_crds::{AppService, AppServiceStatus, app_service::Use, release::CheckTime};
+use orlop_crds::{AppService, AppServiceStatus, app_service::Use, release::{CheckTime, ReleaseRecord}};
 
 pub(crate) use build::{SERVICE_PORT, host};
 pub(crate) use sight::{pods_of, revision_of, run};
@@ -43,6 +43,10 @@ impl Reconcile for AppService {
 
     fn recorded_status(&self) -> Option<&AppServiceStatus> {
         self.status.as_ref()
+    }
+
+    fn releases(status: &AppServiceStatus) -> Option<&ReleaseRecord> {
+        Some(&status.record)
     }
 
     fn references(&self) -> Vec<ObjectName> {

@@ -22,7 +22,7 @@ use orlop_contract::HEALTH_PORT;
 use orlop_crds::{
     BindingReference, WorkerPool, WorkerPoolStatus,
     broker_tier::Queue,
-    release::Pace,
+    release::{Pace, ReleaseRecord},
     worker_pool::{ScalingDecision, ScalingReason},
 };
 
@@ -57,6 +57,10 @@ impl Reconcile for WorkerPool {
 
     fn recorded_status(&self) -> Option<&WorkerPoolStatus> {
         self.status.as_ref()
+    }
+
+    fn releases(status: &WorkerPoolStatus) -> Option<&ReleaseRecord> {
+        Some(&status.record)
     }
 
     fn references(&self) -> Vec<ObjectName> {
