@@ -31,8 +31,10 @@ const HEALED_WITHIN: Duration = Duration::from_mins(1);
 const WRITTEN_WITHIN: Duration = Duration::from_mins(2);
 /// What was written is on every volume after a second: `appendfsync everysec`.
 const DURABLE_AFTER: Duration = Duration::from_secs(1);
-/// A client's patience with one request.
-const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+/// A client's patience with one request: of one that goes on with the next, and of one that must
+/// know.
+const HASTY: Duration = Duration::from_millis(500);
+const PATIENT: Duration = Duration::from_secs(10);
 /// Between two writes: a steady load that leaves the cores to the cluster.
 const WRITE_EVERY: Duration = Duration::from_millis(5);
 /// How many writes there must be before something is done to the cache.
@@ -50,7 +52,7 @@ async fn whatever_is_deleted_of_a_cache_comes_back_with_its_keys() -> Result<()>
         every_shard_survives_a_zone(&tier).await?;
 
         let password = tier.secret("binding", "password").await?;
-        let mut connection = connect(namespace, &password).await?;
+        let mut connection = connect(namespace, &password, PATIENT).await?;
         for number in 0..100 {
             set(&mut connection, number).await?;
         }
@@ -60,7 +62,7 @@ async fn whatever_is_deleted_of_a_cache_comes_back_with_its_keys() -> Result<()>
         tier.make().await?;
         let after = tier.secret("binding", "password").await?;
         ensure!(after == password, "users have another password");
-        let mut connection = connect(namespace, &password).await?;
+        let mut connection = connect(namespace, &password, PATIENT).await?;
         for number in 0..100 {
             ensure!(has(&mut connection, number).await?, "key {number} is lost");
         }
@@ -106,7 +108,7 @@ async fn all_nodes_killed_and_deleted_at_once_heal_within_a_minute() -> Result<(
         );
 
         let acknowledged = writer.stop().await?;
-        let mut connection = connect(namespace, &password).await?;
+        let mut connection = connect(namespace, &password, PATIENT).await?;
         let (mut checked, mut lost) = (0, Vec::new());
         for (number, at) in acknowledged {
             if at + DURABLE_AFTER < killed {
@@ -188,7 +190,11 @@ async fn pods(namespace: &TestNamespace) -> Result<BTreeMap<String, String>> {
 }
 
 /// A cluster client, from where the nodes are now.
-async fn connect(namespace: &TestNamespace, password: &str) -> Result<ClusterConnection> {
+async fn connect(
+    namespace: &TestNamespace,
+    password: &str,
+    patience: Duration,
+) -> Result<ClusterConnection> {
     let pods = namespace.api::<Pod>().list(&ListParams::default()).await?;
     let addresses = pods.items.into_iter().filter_map(|pod| pod.status?.pod_ip);
     let nodes: Vec<_> = addresses.map(|ip| format!("redis://{ip}:6379")).collect();
@@ -196,8 +202,8 @@ async fn connect(namespace: &TestNamespace, password: &str) -> Result<ClusterCon
     let client = ClusterClientBuilder::new(nodes)
         .username("app")
         .password(password)
-        .connection_timeout(ANSWER_WITHIN)
-        .response_timeout(ANSWER_WITHIN)
+        .connection_timeout(patience)
+        .response_timeout(patience)
         .retries(3)
         .build()?;
     Ok(client.get_async_connection().await?)
@@ -238,7 +244,7 @@ impl Writer {
                     break;
                 }
                 if connection.is_none() {
-                    connection = connect(&namespace, &password).await.ok();
+                    connection = connect(&namespace, &password, HASTY).await.ok();
                 }
                 let Some(open) = connection.as_mut() else {
                     continue;
