@@ -311,7 +311,8 @@ edge       True   Available                  2/2
                 "summary": "2/2",
                 "activeRevision": "0a0a0a0a0a",
                 "release": {"phase": "Starting", "from": "0a0a0a0a0a", "to": "0b0b0b0b0b",
-                    "fromReplicas": 2, "since": "2026-01-01T00:00:00Z", "pausedSince": "2026-01-01T00:00:01Z"},
+                    "fromReplicas": 2, "begun": "2026-01-01T00:00:00.000000Z",
+                    "since": "2026-01-01T00:00:00Z", "pausedSince": "2026-01-01T00:00:01Z"},
                 "hold": {"revision": "0c0c0c0c0c", "instead": "0b0b0b0b0b", "reason": "Undone",
                     "message": "somebody went back", "since": "2026-01-01T00:00:00Z"},
                 "conditions": [

@@ -415,7 +415,8 @@ spec:
         let web = service(&json!({
             "activeRevision": "1",
             "readyReplicas": 2,
-            "release": {"phase": "Starting", "from": "1", "to": "2", "fromReplicas": 2, "since": "2026-01-01T00:00:00Z"},
+            "release": {"phase": "Starting", "from": "1", "to": "2", "fromReplicas": 2,
+                "begun": "2026-01-01T00:00:00.000000Z", "since": "2026-01-01T00:00:00Z"},
         }));
         assert_eq!(
             explain(&report, &[web], &[source()], Style::PLAIN),
@@ -438,7 +439,8 @@ AppPlatform/shop is not ready: ImagePullFailed
         let web = service(&json!({
             "activeRevision": "0a",
             "readyReplicas": 2,
-            "release": {"phase": "Gated", "from": "0a", "to": "0b", "fromReplicas": 2, "since": "2026-01-01T00:00:00Z"},
+            "release": {"phase": "Gated", "from": "0a", "to": "0b", "fromReplicas": 2,
+                "begun": "2026-01-01T00:00:00.000000Z", "since": "2026-01-01T00:00:00Z"},
         }));
         assert_eq!(
             explain(&report, &[web], &[], Style::PLAIN),

@@ -203,13 +203,16 @@ fn say_release(
         to,
         from_replicas: _,
         since: phase_since,
+        begun,
+        decided: _,
         promoted,
         paused_since,
         deaths,
         waits_for,
         next,
     } = release;
-    say("release", &format!("{from} -> {to}"));
+    let ago = age(begun.0, now);
+    say("release", &format!("{from} -> {to}, begun {ago} ago"));
     say("phase", &picture(*phase, phases, style));
     say("since", &since(phase_since.0, now));
     if let Some(paused) = paused_since {
