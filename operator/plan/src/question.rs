@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use orlop_crds::release::{Check, HttpCheck, PrometheusCheck};
 
 /// What an object wants to be asked.
@@ -66,6 +66,8 @@ pub struct Reading {
 pub struct Tally {
     /// Of the question.
     pub since: Timestamp,
+    /// When it was asked last.
+    pub asked: Timestamp,
     pub good: u32,
     pub bad: u32,
     /// The last bad answer, in words.
@@ -75,10 +77,11 @@ pub struct Tally {
 impl Reading {
     /// Of one round: the answers of those that were asked in it.
     #[must_use]
-    pub fn of_round(answers: Vec<(&Question, Result<(), String>)>) -> Self {
+    pub fn of_round(asked: Timestamp, answers: Vec<(&Question, Result<(), String>)>) -> Self {
         let tallies = answers.into_iter().map(|(question, answer)| {
             let tally = Tally {
                 since: question.since,
+                asked,
                 good: u32::from(answer.is_ok()),
                 bad: u32::from(answer.is_err()),
                 last_bad: answer.err(),
@@ -97,6 +100,7 @@ impl Reading {
         for (name, new) in self.tallies {
             match all.tallies.get_mut(&name) {
                 Some(old) if old.since == new.since => {
+                    old.asked = new.asked;
                     old.good = old.good.saturating_add(new.good);
                     old.bad = old.bad.saturating_add(new.bad);
                     old.last_bad = new.last_bad.or_else(|| old.last_bad.take());
@@ -107,6 +111,14 @@ impl Reading {
             }
         }
         all
+    }
+
+    /// Whether it is time to ask.
+    #[must_use]
+    pub fn is_due(&self, question: &Question, now: Timestamp) -> bool {
+        let pause = SignedDuration::try_from(question.every).unwrap_or(SignedDuration::MAX);
+        self.of(&question.name, question.since)
+            .is_none_or(|tally| now.duration_since(tally.asked) >= pause)
     }
 
     /// What was heard of a question since it is asked.
@@ -124,7 +136,14 @@ pub(crate) fn of_check(
     since: Timestamp,
 ) -> Option<Question> {
     let ask = match (&check.http, &check.prometheus) {
-        (Some(HttpCheck { path, status: _, body }), _) => Ask::Http {
+        (
+            Some(HttpCheck {
+                path,
+                status: _,
+                body,
+            }),
+            _,
+        ) => Ask::Http {
             at: Address {
                 path: path.clone(),
                 ..at?
@@ -160,6 +179,20 @@ pub(crate) fn of_check(
 mod tests {
     use super::*;
 
+    fn now() -> Timestamp {
+        Timestamp::from_second(10).unwrap()
+    }
+
+    #[test]
+    fn a_question_is_asked_at_once_and_then_at_its_own_pace() {
+        let question = question(1);
+        assert!(Reading::default().is_due(&question, now()));
+        let asked = Reading::of_round(now(), vec![(&question, Ok(()))]);
+        let later = |millis| now() + SignedDuration::from_millis(millis);
+        assert!(!asked.is_due(&question, later(999)));
+        assert!(asked.is_due(&question, later(1000)));
+    }
+
     fn question(since: i64) -> Question {
         Question {
             name: "home".to_owned(),
@@ -177,10 +210,10 @@ mod tests {
     #[test]
     fn answers_add_up_while_the_question_is_the_same() {
         let question = question(1);
-        let good = Reading::of_round(vec![(&question, Ok(()))]);
-        let bad = Reading::of_round(vec![(&question, Err("500".to_owned()))]);
+        let good = Reading::of_round(now(), vec![(&question, Ok(()))]);
+        let bad = Reading::of_round(now(), vec![(&question, Err("500".to_owned()))]);
         let both = bad.clone().following(Some(&good));
-        let both = Reading::of_round(vec![]).following(Some(&both));
+        let both = Reading::of_round(now(), vec![]).following(Some(&both));
         let tally = both.of("home", question.since).unwrap();
         assert_eq!((tally.good, tally.bad), (1, 1));
         assert_eq!(tally.last_bad.as_deref(), Some("500"));
@@ -189,9 +222,9 @@ mod tests {
     #[test]
     fn answers_to_an_older_question_do_not_count() {
         let (old, new) = (question(1), question(2));
-        let before = Reading::of_round(vec![(&old, Ok(()))]);
+        let before = Reading::of_round(now(), vec![(&old, Ok(()))]);
         assert_eq!(before.of("home", new.since), None);
-        let after = Reading::of_round(vec![(&new, Ok(()))]).following(Some(&before));
+        let after = Reading::of_round(now(), vec![(&new, Ok(()))]).following(Some(&before));
         assert_eq!(after.of("home", new.since).unwrap().good, 1);
         assert_eq!(after.of("home", old.since), None);
     }

@@ -3,9 +3,13 @@
 mod broker;
 mod cache;
 mod causes;
+mod database;
 mod edits;
+mod external;
 mod faults;
 mod hello;
 mod repair;
 mod rest;
+mod tier;
+mod tiers;
 mod workers;

@@ -31,9 +31,7 @@ pub(super) fn obey(
         Ok(command) => match Revision::parse(&command.revision) {
             None => Answer::Refused(format!("'{}' is no revision", command.revision)),
             Some(revision) => match command.verb {
-                Verb::Promote => {
-                    promote(memory, wanted, &revision, Promotion::Gate, &mut promoted)
-                }
+                Verb::Promote => promote(memory, wanted, &revision, Promotion::Gate, &mut promoted),
                 Verb::PromoteFull => {
                     promote(memory, wanted, &revision, Promotion::Full, &mut promoted)
                 }

@@ -128,6 +128,8 @@ impl<'a> Step<'a> {
             from,
             to,
             since: self.now,
+            begun: self.now,
+            decided: None,
             promoted: if is_back {
                 Some(Promotion::Full)
             } else {
@@ -316,6 +318,7 @@ impl<'a> Step<'a> {
     fn go_back(self, release: Release, phase: ReleasePhase) -> Decision {
         let back = Release {
             phase,
+            decided: (!phase.is_before_switch()).then_some(self.now),
             promoted: Some(Promotion::Full),
             ..self.release(release.to, release.from)
         };
@@ -352,9 +355,15 @@ impl<'a> Step<'a> {
             self.previous = Some(release.from.clone());
         }
         let since = self.now;
+        let decided = match phase {
+            ReleasePhase::Switching => release.decided.or(Some(since)),
+            _ if phase.is_before_switch() => None,
+            _ => release.decided,
+        };
         self.keep(Release {
             phase,
             since,
+            decided,
             ..release
         })
     }
@@ -442,8 +451,8 @@ impl<'a> Step<'a> {
         if let Some(size) = self.size_of_new(&release) {
             run.insert(release.to.clone(), size);
         }
-        let fresh = (release.phase == ReleasePhase::Keeping)
-            .then(|| (release.from.clone(), release.since));
+        let fresh =
+            (release.phase == ReleasePhase::Keeping).then(|| (release.from.clone(), release.since));
         Decision {
             select: select.clone(),
             preview: self.is_previewed(&release).then(|| release.to.clone()),

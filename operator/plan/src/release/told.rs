@@ -80,14 +80,20 @@ fn words(release: &ReleaseStatus, policy: &Policy) -> (String, String) {
         ),
         ReleasePhase::Draining if jobs => (
             format!("the last job of revision {from}"),
-            format!("the end of the release, at {} at the latest", at(policy.drain)),
+            format!(
+                "the end of the release, at {} at the latest",
+                at(policy.drain)
+            ),
         ),
         ReleasePhase::Draining => (
             format!("{}, while revision {from} drains", at(policy.drain)),
             format!("revision {from} is kept warm"),
         ),
         ReleasePhase::Keeping => (
-            format!("{}, while revision {from} is kept warm", at(policy.keep_old)),
+            format!(
+                "{}, while revision {from} is kept warm",
+                at(policy.keep_old)
+            ),
             format!("revision {from} is stopped, and the release ends"),
         ),
     };

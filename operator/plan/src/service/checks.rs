@@ -57,10 +57,7 @@ pub(super) fn questions(
     (!questions.is_empty()).then_some(QuestionsSource { questions })
 }
 
-pub(super) fn of_time(
-    service: &ValidatedService,
-    time: CheckTime,
-) -> impl Iterator<Item = &Check> {
+pub(super) fn of_time(service: &ValidatedService, time: CheckTime) -> impl Iterator<Item = &Check> {
     let checks = service.release.checks.iter();
     checks.filter(move |check| check.when() == time)
 }

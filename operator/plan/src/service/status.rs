@@ -9,7 +9,7 @@ use orlop_crds::{
 };
 
 use super::{
-    bindings, build, sight,
+    bindings, build,
     validate::{Invalid, ValidatedService},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     condition::{self, Verdict, conditions, summary},
     difference::Writes,
     labels,
-    release::{Decision, Policy, Traffic, told},
+    release::{Decision, Policy, Traffic, pods_of, told},
     revision::Revision,
 };
 
@@ -112,7 +112,9 @@ impl View {
             ))
         };
         let hold = decision.record.hold.clone();
-        let instead = hold.as_ref().and_then(|hold| Revision::parse(&hold.instead));
+        let instead = hold
+            .as_ref()
+            .and_then(|hold| Revision::parse(&hold.instead));
         let goal = instead.unwrap_or_else(|| service.revision.clone());
         let of_goal = counts(&goal);
         let active = counts(&decision.select).unwrap_or_default();
@@ -155,7 +157,7 @@ impl View {
                 message,
             });
         }
-        let pods: Vec<&Pod> = sight::pods_of(observed, &self.goal).collect();
+        let pods: Vec<&Pod> = pods_of(observed, &self.goal).collect();
         let root = cause::diagnose(observed.deployment(&name), &pods, observed, now);
         let Cause { reason, message } = root.unwrap_or_else(|| self.starting());
         let fix = if reason.is_transient() {
@@ -202,7 +204,9 @@ impl View {
     fn verdicts(&self, service: &ValidatedService, cause: &Cause) -> Vec<Verdict> {
         let mut verdicts = summary(cause.reason, &cause.message);
         let drains = [ReleasePhase::Verifying, ReleasePhase::Draining];
-        if self.phase.is_some_and(|phase| drains.contains(&phase)) && cause.reason == Reason::Available {
+        if self.phase.is_some_and(|phase| drains.contains(&phase))
+            && cause.reason == Reason::Available
+        {
             for verdict in &mut verdicts {
                 if verdict.kind == ConditionType::Reconciling {
                     verdict.status = true;
@@ -213,7 +217,10 @@ impl View {
             }
         }
         let (reason, message) = if let Some(hold) = &self.hold {
-            (Reason::ReleaseHeld, format!("revision {} is held back", hold.revision))
+            (
+                Reason::ReleaseHeld,
+                format!("revision {} is held back", hold.revision),
+            )
         } else if self.served {
             (
                 Reason::Available,

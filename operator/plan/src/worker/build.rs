@@ -188,7 +188,7 @@ fn container(pool: &ValidatedPool) -> Container {
             read_only: Some(true),
             ..VolumeMount::default()
         }]),
-        ..Container::default()
+        ..pods::container()
     }
 }
 

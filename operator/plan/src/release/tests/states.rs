@@ -1,7 +1,7 @@
 //! Every way to release, and states of three revisions in which each may find itself.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use orlop_crds::release::{Hold, HoldReason, Promotion, ReleasePhase, ReleaseRecord, ReleaseStatus};
 
 use super::{
@@ -129,6 +129,8 @@ pub(super) fn recorded_release(
             to,
             from_replicas,
             since: Time(Timestamp::UNIX_EPOCH),
+            begun: MicroTime(Timestamp::UNIX_EPOCH),
+            decided: None,
             promoted: None,
             paused_since: None,
             deaths: None,
