@@ -6,6 +6,7 @@ mod causes;
 mod edits;
 mod faults;
 mod hello;
+mod releases;
 mod repair;
 mod rest;
 mod workers;
