@@ -25,8 +25,8 @@ use crate::{
     derive = "PartialEq",
     doc = "A cache that speaks the Redis protocol: a cluster of shards and their replicas.",
     validation = kube::core::Rule::new(
-        "self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')"
-    ).message("`metadata.name` must be at most 52 lowercase letters, digits and dashes, start with a letter and not end with a dash"),
+        "self.metadata.name.size() <= 47 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')"
+    ).message("`metadata.name` must be at most 47 lowercase letters, digits and dashes, start with a letter and not end with a dash"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Nodes", type_ = "string", json_path = ".status.summary"),

@@ -19,7 +19,8 @@ pub(crate) const IMAGE: &str = "^[a-zA-Z0-9][-a-zA-Z0-9._/:@+]*$";
 /// Absolute URL path of unreserved characters: safe to render into a proxy's configuration.
 pub(crate) const URL_PATH: &str = "^/[-a-zA-Z0-9._~/]*$";
 /// Address of a server that speaks plain HTTP, with an optional port and path.
-pub(crate) const HTTP_ADDRESS: &str = "^http://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?(/[-a-zA-Z0-9._~/]*)?$";
+pub(crate) const HTTP_ADDRESS: &str =
+    "^http://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?(/[-a-zA-Z0-9._~/]*)?$";
 /// Decimal number.
 pub(crate) const DECIMAL: &str = "^-?[0-9]{1,12}([.][0-9]{1,6})?$";
 /// URL path of whole segments of lowercase letters, digits and dashes.

@@ -6,7 +6,7 @@ use orlop_crds::{
     AppPlatform, AppService, BrokerTier, CacheTier, ConditionType, DatabaseTier, Reason,
     WorkerPool,
     app_platform::ComponentStatus,
-    app_service::{ReleasePhase, ReleaseStatus},
+    release::{ReleasePhase, ReleaseStatus},
 };
 use orlop_plan::labels;
 
@@ -71,9 +71,9 @@ impl From<&AppService> for Report {
             summary: status.summary.unwrap_or_default(),
             endpoint: status.endpoint.unwrap_or_default(),
             serving: Serving {
-                revision: status.active_revision,
+                revision: status.record.active_revision,
                 ready_replicas: status.ready_replicas.unwrap_or_default(),
-                release: status.release,
+                release: status.record.release,
             },
             ..Self::new("AppService", &object.metadata, &status.conditions)
         }
@@ -86,7 +86,7 @@ impl From<&WorkerPool> for Report {
         Self {
             summary: status.summary.unwrap_or_default(),
             serving: Serving {
-                revision: status.active_revision,
+                revision: status.record.active_revision,
                 ready_replicas: status.ready_replicas.unwrap_or_default(),
                 release: None,
             },

@@ -14,6 +14,7 @@ mod budget;
 mod cache;
 mod causes;
 mod client;
+mod connection;
 mod engine;
 mod expectation;
 #[cfg(test)]
@@ -26,8 +27,10 @@ mod observe;
 mod operator;
 mod pollers;
 mod primary;
+mod questions;
 mod queue;
 mod rabbitmq;
+mod refusals;
 mod report;
 mod valkey;
 mod workers;

@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use futures::future::{join_all, try_join_all};
+use futures::future::{join, join_all, try_join_all};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
-    api::core::v1::{ContainerState, Event, Pod, Secret},
+    api::{
+        core::v1::{ContainerState, Event, Pod, Secret},
+        discovery::v1::EndpointSlice,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Api, Client, api::ListParams};
@@ -19,20 +22,21 @@ use crate::{
     engine::Shared,
     key::ObjectKey,
     primary::{Primary, PrimaryKind},
+    refusals::refusals,
 };
 
 /// Pods whose events are read in one pass: one of a revision's pods speaks for all of them.
 const MOST_PODS: usize = 3;
 /// Reading events only makes a message better, so a pass does not wait long for it.
-const EVENTS_DEADLINE: Duration = Duration::from_secs(2);
+pub(crate) const EVENTS_DEADLINE: Duration = Duration::from_secs(2);
 /// Events of one pod and reason are few: the kubelet counts repetitions up in one object.
 const MOST_EVENTS: u32 = 20;
 
 /// Failures that are told at the same time.
 const RECENT: SignedDuration = SignedDuration::from_mins(5);
 
-/// What is known of an object's world: from the caches, except for events of failing probes and for
-/// the Secrets that it names, which are read by name. What data services say comes from the pollers.
+/// What is known of an object's world: from the caches, except for events of failing probes and
+/// of pods that could not be created, and for the Secrets that it names, which are read by name. What data services say comes from the pollers.
 ///
 /// # Errors
 /// When a Secret cannot be read: without it nothing may be decided about credentials.
@@ -59,11 +63,23 @@ pub(crate) async fn observe<P: Primary>(
         .iter()
         .map(|pod| Pod::clone(pod))
         .collect();
-    let probe_failures = probe_failures(client, &key.namespace, &pods).await;
+    let endpoint_slices = caches
+        .endpoint_slices
+        .owned_by(uid)
+        .iter()
+        .map(|slice| EndpointSlice::clone(slice))
+        .collect();
+    let (probe_failures, refusals) = join(
+        probe_failures(client, &key.namespace, &pods),
+        refusals(client, &key.namespace, &children, &pods),
+    )
+    .await;
     let mut observed = Observed {
         children,
         pods,
+        endpoint_slices,
         probe_failures,
+        refusals,
         brokers: brokers(object, &key, caches),
         existing: existing(object, &key, caches),
         secrets,
@@ -184,7 +200,7 @@ fn first_of_recent(events: Vec<Event>) -> Option<String> {
         .min()
 }
 
-fn last_seen(event: &Event) -> Option<Timestamp> {
+pub(crate) fn last_seen(event: &Event) -> Option<Timestamp> {
     let last = event.last_timestamp.as_ref().map(|time| time.0);
     last.or_else(|| event.event_time.as_ref().map(|time| time.0))
 }

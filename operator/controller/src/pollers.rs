@@ -14,8 +14,8 @@ use std::{
 
 use jiff::Timestamp;
 use orlop_plan::{
-    Answer, RabbitMqSource, ReadFailure, Snapshot, Snapshots, Sources, ValkeySource, WorkersSource,
-    broker, cache, worker,
+    Answer, QuestionsSource, RabbitMqSource, ReadFailure, Snapshot, Snapshots, Sources,
+    ValkeySource, WorkersSource, broker, cache, question, worker,
 };
 use tokio::{
     sync::Notify,
@@ -34,7 +34,14 @@ pub(crate) trait Poll: Clone + Debug + Eq + Hash + Send + Sync + 'static {
     /// How long an attempt may take.
     const DEADLINE: Duration;
 
-    fn read(&self) -> impl Future<Output = Result<Self::State, ReadFailure>> + Send;
+    /// `before`: what was read last, for those that look back.
+    fn read(
+        &self,
+        before: Option<Self::State>,
+    ) -> impl Future<Output = Result<Self::State, ReadFailure>> + Send;
+
+    /// Whether what is read depends on what was read last.
+    const LOOKS_BACK: bool = false;
 
     /// Whether a reader that wants another source from now on, of the same type, wants it in the
     /// light of what it knew before.
@@ -60,6 +67,7 @@ pub(crate) struct Pollers {
     rabbitmq: PollersOf<RabbitMqSource>,
     valkey: PollersOf<ValkeySource>,
     workers: PollersOf<WorkersSource>,
+    questions: PollersOf<QuestionsSource>,
 }
 
 impl Pollers {
@@ -68,6 +76,7 @@ impl Pollers {
             rabbitmq: PollersOf::new(queues),
             valkey: PollersOf::new(queues),
             workers: PollersOf::new(queues),
+            questions: PollersOf::new(queues),
         }
     }
 
@@ -77,11 +86,13 @@ impl Pollers {
             rabbitmq,
             valkey,
             workers,
+            questions,
         } = sources;
         Snapshots {
             rabbitmq: self.rabbitmq.snapshot(reader, rabbitmq),
             valkey: self.valkey.snapshot(reader, valkey),
             workers: self.workers.snapshot(reader, workers),
+            questions: self.questions.snapshot(reader, questions),
         }
     }
 
@@ -90,6 +101,7 @@ impl Pollers {
         self.rabbitmq.leave(reader);
         self.valkey.leave(reader);
         self.workers.leave(reader);
+        self.questions.leave(reader);
     }
 
     /// Something was done on behalf of the reader: its sources are read at once.
@@ -97,6 +109,7 @@ impl Pollers {
         self.rabbitmq.hurry(reader);
         self.valkey.hurry(reader);
         self.workers.hurry(reader);
+        self.questions.hurry(reader);
     }
 
     /// Whether everything that the reader wants was asked for after this time.
@@ -104,6 +117,7 @@ impl Pollers {
         self.rabbitmq.has_asked_since(reader, time)
             && self.valkey.has_asked_since(reader, time)
             && self.workers.has_asked_since(reader, time)
+            && self.questions.has_asked_since(reader, time)
     }
 }
 
@@ -114,7 +128,7 @@ impl Poll for RabbitMqSource {
     const EVERY: Duration = Duration::from_secs(1);
     const DEADLINE: Duration = Duration::from_secs(3);
 
-    async fn read(&self) -> Result<broker::Reading, ReadFailure> {
+    async fn read(&self, _before: Option<Self::State>) -> Result<broker::Reading, ReadFailure> {
         crate::rabbitmq::read(self).await
     }
 
@@ -140,7 +154,7 @@ impl Poll for ValkeySource {
     const EVERY: Duration = Duration::from_secs(1);
     const DEADLINE: Duration = Duration::from_secs(3);
 
-    async fn read(&self) -> Result<cache::Reading, ReadFailure> {
+    async fn read(&self, _before: Option<Self::State>) -> Result<cache::Reading, ReadFailure> {
         Ok(crate::valkey::read(self).await)
     }
 }
@@ -153,7 +167,7 @@ impl Poll for WorkersSource {
     /// The pods of a pool come and go; how long a job takes stays known.
     const INHERITS: bool = true;
 
-    async fn read(&self) -> Result<worker::Reading, ReadFailure> {
+    async fn read(&self, _before: Option<Self::State>) -> Result<worker::Reading, ReadFailure> {
         let turn = Timestamp::now().as_second() / Self::EVERY.as_secs().cast_signed();
         Ok(crate::workers::read(self, turn.unsigned_abs()).await)
     }
@@ -166,6 +180,35 @@ impl Poll for WorkersSource {
     ) -> worker::Reading {
         let before = before.map(|answer| &answer.value);
         state.following(before, now, |pod| self.has(pod))
+    }
+}
+
+impl Poll for QuestionsSource {
+    type State = question::Reading;
+
+    /// A release waits for the first answers: they rule how soon requests are known to be safe.
+    const EVERY: Duration = Duration::from_millis(250);
+    /// Longer than any single question may take.
+    const DEADLINE: Duration = Duration::from_secs(5);
+    /// Each question has its own pace.
+    const LOOKS_BACK: bool = true;
+    /// What was heard of a question stays known when another one joins it.
+    const INHERITS: bool = true;
+
+    async fn read(
+        &self,
+        before: Option<question::Reading>,
+    ) -> Result<question::Reading, ReadFailure> {
+        Ok(crate::questions::ask(self, &before.unwrap_or_default()).await)
+    }
+
+    fn follow(
+        &self,
+        before: Option<&Answer<question::Reading>>,
+        state: question::Reading,
+        _now: Timestamp,
+    ) -> question::Reading {
+        state.following(before.map(|answer| &answer.value))
     }
 }
 
@@ -272,6 +315,16 @@ impl<S: Poll> Inner<S> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was read last, for a source that looks back.
+    fn last(&self, source: &S) -> Option<S::State> {
+        if !S::LOOKS_BACK {
+            return None;
+        }
+        let state = self.state();
+        let snapshot = state.pollers.get(source)?.snapshot.as_ref()?;
+        Some(snapshot.answer.as_ref()?.value.clone())
+    }
+
     /// Keeps what an attempt gave, and wakes the readers if it is something new.
     fn keep(&self, source: &S, asked: Timestamp, result: Result<S::State, ReadFailure>) {
         let mut state = self.state();
@@ -338,7 +391,8 @@ fn differs<T: PartialEq>(before: &Snapshot<T>, after: &Snapshot<T>) -> bool {
 async fn run<S: Poll>(pollers: Arc<Inner<S>>, source: S, hurry: Arc<Notify>) {
     loop {
         let asked = Timestamp::now();
-        let result = match timeout(S::DEADLINE, source.read()).await {
+        let before = pollers.last(&source);
+        let result = match timeout(S::DEADLINE, source.read(before)).await {
             Ok(result) => result,
             Err(_) => Err(ReadFailure::Unreachable(format!(
                 "no answer within {} s",

@@ -8,7 +8,7 @@ use orlop_contract::worker::{STATS_PATH, WorkerStats};
 use orlop_plan::{ReadFailure, WorkersSource, worker::Reading};
 use tokio::time::timeout;
 
-use crate::rabbitmq::http::Connection;
+use crate::connection::Connection;
 
 /// Workers that are asked in one turn; larger pools are gone through in several.
 const ASKED_MAX: usize = 16;

@@ -6,11 +6,11 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::{Deployment, DeploymentCondition},
-    core::v1::{ContainerState, ContainerStatus, Pod},
+    core::v1::{ContainerStateTerminated, ContainerStatus, Pod},
 };
 use orlop_crds::Reason;
 
-use crate::{Observed, condition::shorten};
+use crate::{Observed, condition::shorten, last_words::last_words};
 
 /// What hinders, in words that end without a full stop.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,8 +30,10 @@ pub(crate) fn diagnose(
     now: Timestamp,
 ) -> Option<Cause> {
     let of_deployment = deployment.and_then(replica_failure);
+    let refusals = observed.refusals.iter();
+    let of_stateful_sets = refusals.map(|refusal| not_created(&refusal.message));
     let of_pods = pods.iter().filter_map(|pod| of_pod(pod, observed, now));
-    of_pods.chain(of_deployment).min()
+    of_pods.chain(of_deployment).chain(of_stateful_sets).min()
 }
 
 /// Pods that could not even be created.
@@ -40,19 +42,27 @@ fn replica_failure(deployment: &Deployment) -> Option<Cause> {
     if condition.status != "True" {
         return None;
     }
-    let text = condition.message.as_deref().unwrap_or("no message");
-    let detail = text
-        .split_once(" is forbidden: ")
+    Some(not_created(
+        condition.message.as_deref().unwrap_or("no message"),
+    ))
+}
+
+/// What a controller was answered when it wanted to create a pod. What comes before the API server's
+/// own sentence names the pod.
+fn not_created(text: &str) -> Cause {
+    let detail = [" is forbidden: ", " failed error: "]
+        .iter()
+        .find_map(|before| text.split_once(before))
         .map_or(text, |(_, detail)| detail);
     let reason = if text.contains("exceeded quota") || text.contains("failed quota") {
         Reason::QuotaExceeded
     } else {
         Reason::PodsForbidden
     };
-    Some(Cause {
+    Cause {
         reason,
         message: format!("pods cannot be created: {}", quoted(detail)),
-    })
+    }
 }
 
 pub(crate) fn deployment_condition<'a>(
@@ -233,24 +243,17 @@ fn without_address(message: &str) -> String {
 
 /// Exit code of the end that the container is recovering from.
 fn crashed(status: &ContainerStatus) -> Option<i32> {
-    terminated(status).map(|(code, _)| code)
+    terminated(status).map(|ended| ended.exit_code)
 }
 
-fn terminated(status: &ContainerStatus) -> Option<(i32, &str)> {
-    let of =
-        |state: &Option<ContainerState>| state.as_ref().and_then(|state| state.terminated.clone());
-    let ended = of(&status.state).or_else(|| of(&status.last_state))?;
-    let reason = if ended.reason.as_deref() == Some("OOMKilled") {
-        "OOMKilled"
-    } else {
-        "Error"
-    };
-    Some((ended.exit_code, reason))
+fn terminated(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    let states = [&status.state, &status.last_state].into_iter().flatten();
+    states.filter_map(|state| state.terminated.as_ref()).next()
 }
 
 fn ended(status: &ContainerStatus) -> Option<Cause> {
-    let (code, reason) = terminated(status)?;
-    if reason == "OOMKilled" {
+    let ended = terminated(status)?;
+    if ended.reason.as_deref() == Some("OOMKilled") {
         return Some(Cause {
             reason: Reason::OutOfMemory,
             message: "the container was killed for using more memory than its limit".to_owned(),
@@ -262,9 +265,12 @@ fn ended(status: &ContainerStatus) -> Option<Cause> {
         .as_ref()
         .and_then(|state| state.waiting.as_ref())
         .is_some_and(|waiting| waiting.reason.as_deref() == Some("CrashLoopBackOff"));
+    let code = ended.exit_code;
+    let said = ended.message.as_deref().and_then(last_words);
+    let said = said.map(|words| format!(": {words}")).unwrap_or_default();
     (back_off || status.restart_count > 0).then(|| Cause {
         reason: Reason::CrashLooping,
-        message: format!("the container ends with exit code {code} after each start"),
+        message: format!("the container ends with exit code {code} after each start{said}"),
     })
 }
 
@@ -278,7 +284,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::ProbeFailure;
+    use crate::{ProbeFailure, Refusal};
 
     fn now() -> Timestamp {
         "2026-11-22T12:00:00Z".parse().unwrap()
@@ -446,6 +452,21 @@ mod tests {
     }
 
     #[test]
+    fn a_container_that_ends_is_told_with_its_last_words() {
+        let ended = json!({"terminated": {
+            "exitCode": 1, "reason": "Error",
+            "message": "starting\nno chart of these waters\n",
+        }});
+        let back_off = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        let crashing = pod(&container(&back_off, &ended, 3));
+        let cause = diagnose(None, &[&crashing], &Observed::default(), now()).unwrap();
+        assert_eq!(
+            cause.message,
+            "the container ends with exit code 1 after each start: no chart of these waters"
+        );
+    }
+
+    #[test]
     fn a_quota_without_room_is_told_apart_from_a_policy() {
         let deployment = |message: &str| -> Deployment {
             let condition = json!({"type": "ReplicaFailure", "status": "True", "message": message});
@@ -459,6 +480,17 @@ mod tests {
         let cause = diagnose(Some(&quota), &[], &Observed::default(), now()).unwrap();
         assert_eq!(cause.reason, Reason::QuotaExceeded);
         assert!(!cause.message.contains("x-1"), "{}", cause.message);
+        let refused = Observed {
+            refusals: vec![Refusal {
+                stateful_set: "rope".into(),
+                message: "create Pod rope-0 in StatefulSet rope failed error: pods \"rope-0\" is \
+                          forbidden: exceeded quota: small, requested: pods=1"
+                    .into(),
+            }],
+            ..Observed::default()
+        };
+        let same = diagnose(None, &[], &refused, now()).unwrap();
+        assert_eq!(same, cause);
         let policy = deployment("pods \"x-1\" is forbidden: violates PodSecurity \"restricted\"");
         let cause = diagnose(Some(&policy), &[], &Observed::default(), now()).unwrap();
         assert_eq!(cause.reason, Reason::PodsForbidden);

@@ -10,9 +10,6 @@ use serde_json::json;
 
 use crate::{Kind, Object, ObjectName, Observed};
 
-/// How many revisions can be gone back to without their image having to be declared again.
-const HISTORY_MAX: usize = 10;
-
 /// The pod template of a revision.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Template {
@@ -63,12 +60,12 @@ impl Template {
     }
 }
 
-/// Names of the newest templates that are kept.
-pub(crate) fn history(observed: &Observed) -> impl Iterator<Item = ObjectName> {
+/// Names of the newest templates: so many are kept.
+pub(crate) fn history(observed: &Observed, most: i32) -> impl Iterator<Item = ObjectName> {
     let mut kept: Vec<_> = observed.controller_revisions().collect();
     kept.sort_by_key(|object| std::cmp::Reverse(object.revision));
     kept.into_iter()
-        .take(HISTORY_MAX)
+        .take(usize::try_from(most).unwrap_or(0))
         .filter_map(|object| object.metadata.name.as_deref())
         .map(|name| ObjectName::new(Kind::ControllerRevision, name))
 }

@@ -18,6 +18,10 @@ pub const OWNER_KIND: &str = "orlop.dev/owner-kind";
 pub const OWNER_NAME: &str = "orlop.dev/owner-name";
 /// Revision of a service.
 pub const REVISION: &str = "orlop.dev/revision";
+/// Annotation on pods that are to be newer than this time.
+pub const FRESH_SINCE: &str = "orlop.dev/fresh-since";
+/// Label of Kubernetes on EndpointSlices: the Service that they belong to.
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Shard of a cache that a node belongs to, from 0.
 pub const SHARD: &str = "orlop.dev/shard";
 /// Position of a node in its shard, from 0.

@@ -22,6 +22,7 @@ mod entropy;
 mod fence;
 mod frozen;
 pub mod labels;
+mod last_words;
 mod meta;
 mod names;
 mod object;
@@ -30,7 +31,9 @@ mod outcome;
 pub mod platform;
 mod pods;
 mod prune;
+pub mod question;
 mod reconcile;
+mod release;
 mod revision;
 pub mod service;
 mod source;
@@ -40,8 +43,9 @@ pub mod worker;
 pub use entropy::Entropy;
 pub use fence::is_superseded;
 pub use object::{Kind, Object, ObjectName};
-pub use observed::{Observed, ProbeFailure};
+pub use observed::{Observed, ProbeFailure, Refusal};
 pub use outcome::{Failure, Notice, NoticeLevel, Plan, Write};
+pub use question::{Question, QuestionsSource};
 pub use reconcile::Reconcile;
 pub use source::{
     Action, Answer, Password, RabbitMqSource, ReadFailure, Snapshot, Snapshots, Sources,

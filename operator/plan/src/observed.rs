@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment, StatefulSet},
     core::v1::{Pod, Secret, Service},
+    discovery::v1::EndpointSlice,
 };
 
 use orlop_crds::BrokerTier;
@@ -18,8 +19,12 @@ pub struct Observed {
     pub children: Vec<Object>,
     /// Pods that carry the owner label.
     pub pods: Vec<Pod>,
+    /// What the Services among the children address.
+    pub endpoint_slices: Vec<EndpointSlice>,
     /// The newest failed probe of pods that run without being ready.
     pub probe_failures: Vec<ProbeFailure>,
+    /// Why StatefulSets that miss pods could not create them at their last attempt.
+    pub refusals: Vec<Refusal>,
     /// Which of the objects that it refers to exist.
     pub existing: BTreeSet<ObjectName>,
     /// The BrokerTiers among them.
@@ -37,6 +42,15 @@ pub struct Observed {
 pub struct ProbeFailure {
     pub pod: String,
     /// As the kubelet says it: `Readiness probe failed: HTTP probe failed with statuscode: 500`.
+    pub message: String,
+}
+
+/// The newest "FailedCreate" event of a StatefulSet, which has no condition that would tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub stateful_set: String,
+    /// As its controller says it: `create Pod x-0 in StatefulSet x failed error: pods "x-0" is
+    /// forbidden: exceeded quota: ...`.
     pub message: String,
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Lifecycle, LifecycleHandler, LocalObjectReference, PodSecurityContext,
-        PodSpec, ResourceRequirements, SeccompProfile, SecurityContext, SleepAction, Toleration,
-        TopologySpreadConstraint,
+        Capabilities, Container, Lifecycle, LifecycleHandler, LocalObjectReference,
+        PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile, SecurityContext,
+        SleepAction, Toleration, TopologySpreadConstraint,
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::LabelSelector},
 };
@@ -69,6 +69,15 @@ fn toleration(said: &said::Toleration) -> Toleration {
 fn local_reference(said: &said::LocalReference) -> LocalObjectReference {
     LocalObjectReference {
         name: said.name.clone(),
+    }
+}
+
+/// A container whose last words stand in its pod's status when it fails: what it wrote to its
+/// termination log, or else the end of its output.
+pub(crate) fn container() -> Container {
+    Container {
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        ..Container::default()
     }
 }
 

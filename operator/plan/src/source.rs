@@ -9,7 +9,11 @@ use std::{fmt, net::IpAddr};
 
 use jiff::Timestamp;
 
-use crate::{broker, cache, worker};
+use crate::{
+    broker, cache,
+    question::{self, QuestionsSource},
+    worker,
+};
 
 /// What an object wants to be read. Two objects that want the same share one poll.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +21,7 @@ pub struct Sources {
     pub rabbitmq: Option<RabbitMqSource>,
     pub valkey: Option<ValkeySource>,
     pub workers: Option<WorkersSource>,
+    pub questions: Option<QuestionsSource>,
 }
 
 /// The management interface of a broker.
@@ -68,6 +73,7 @@ pub struct Snapshots {
     pub rabbitmq: Option<Snapshot<broker::Reading>>,
     pub valkey: Option<Snapshot<cache::Reading>>,
     pub workers: Option<Snapshot<worker::Reading>>,
+    pub questions: Option<Snapshot<question::Reading>>,
 }
 
 /// Something to be done to a data service over its own protocol.

@@ -41,7 +41,7 @@ pub(super) fn cases(kind: &'static Kind, seeds: &[Value]) -> Vec<Case> {
             relations.extend(of_seed(0, tiers::retry()));
         }
         "CacheTier" => {
-            relations.extend(of_seed(0, name_lengths(52)));
+            relations.extend(of_seed(0, name_lengths(47)));
             relations.extend(of_seed(
                 0,
                 resources("/spec/valkey/resources", "spec.valkey.resources"),

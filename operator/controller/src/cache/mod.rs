@@ -20,6 +20,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment, StatefulSet},
     core::v1::{ConfigMap, Pod, Service},
+    discovery::v1::EndpointSlice,
     policy::v1::PodDisruptionBudget,
 };
 use kube::Client;
@@ -47,6 +48,7 @@ pub(crate) struct Caches {
     pub(crate) controller_revisions: Store<ControllerRevision>,
     pub(crate) database_tiers: Store<DatabaseTier>,
     pub(crate) deployments: Store<Deployment>,
+    pub(crate) endpoint_slices: Store<EndpointSlice>,
     pub(crate) pods: Store<Pod>,
     pub(crate) pod_disruption_budgets: Store<PodDisruptionBudget>,
     pub(crate) services: Store<Service>,
@@ -220,6 +222,14 @@ impl Watches {
             namespace,
             Ours,
             |c| &c.deployments,
+            dependent_changed,
+        ));
+        // They carry the labels of their Service.
+        self.spawn(Watch::new(
+            context,
+            namespace,
+            Ours,
+            |c| &c.endpoint_slices,
             dependent_changed,
         ));
         self.spawn(

@@ -31,7 +31,7 @@ impl Poll for Tide {
     const EVERY: Duration = Duration::from_secs(1);
     const DEADLINE: Duration = Duration::from_secs(3);
 
-    async fn read(&self) -> Result<u32, ReadFailure> {
+    async fn read(&self, _before: Option<u32>) -> Result<u32, ReadFailure> {
         let asked = self.asked.fetch_add(1, Ordering::Relaxed);
         if asked == 5 {
             std::future::pending::<()>().await;

@@ -5,12 +5,11 @@
 //! from the queues themselves, all queues in one answer.
 
 mod definitions;
-pub(crate) mod http;
 mod metrics;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use ::http::{Method, StatusCode};
+use http::{Method, StatusCode};
 use orlop_contract::queue::PROMETHEUS_PORT;
 use orlop_plan::{
     RabbitMqSource, ReadFailure,
@@ -22,10 +21,8 @@ use orlop_plan::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use self::{
-    definitions::Definitions,
-    http::{Answer, Connection},
-};
+use self::definitions::Definitions;
+use crate::connection::{Answer, Connection};
 
 /// All calls of one reading or one action: more than a broker under load needs, less than the
 /// pollers' deadline.

@@ -26,6 +26,7 @@ pub use machine::{Step, is_still_due, step};
 pub use reading::Reading;
 pub use shape::{Formation, Shape, ZoneRule};
 
+pub(crate) use self::validate::NAME_CHARS_MAX;
 use self::{
     build::Access,
     config::{ADMIN_USER, PORT},

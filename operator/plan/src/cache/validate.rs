@@ -23,7 +23,7 @@ pub(super) struct ValidatedCache {
 }
 
 /// A StatefulSet's name is part of a label, which leaves it 52 characters; `-15-3` are ours.
-const NAME_CHARS_MAX: usize = 47;
+pub(crate) const NAME_CHARS_MAX: usize = 47;
 const DEFAULT_CPU: &str = "50m";
 /// What a node needs besides the keys: connections, and pages that change while it saves.
 const BESIDE_BYTES: u64 = 64 << 20;

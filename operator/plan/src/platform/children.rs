@@ -6,7 +6,8 @@ use orlop_crds::{
     app_platform::{ApiComponent, ServiceComponent, WorkerComponent},
     app_service::{ObjectReference, Use},
     cache_tier::CacheClass,
-    pod::ContainerOptions,
+    pod::{ContainerOptions, ServiceTemplate},
+    release::WorkerRelease,
 };
 
 use super::validate::ValidatedPlatform;
@@ -75,11 +76,21 @@ fn api(platform: &ValidatedPlatform, component: &ApiComponent) -> AppService {
             container: ContainerOptions::default(),
             api: Some(renamed_api(platform, api)),
             classes: classes(platform, api),
-            template: template.clone(),
+            template: paced(platform, template),
             uses: Vec::new(),
         },
         status: None,
     }
+}
+
+/// With what the application says of releases, where the component says nothing.
+fn paced(platform: &ValidatedPlatform, said: &ServiceTemplate) -> ServiceTemplate {
+    let mut template = said.clone();
+    if let Some(application) = &platform.spec.release {
+        let release = template.release.get_or_insert_default();
+        release.pace = release.pace.or(application);
+    }
+    template
 }
 
 /// With the names of objects in place of those of components.
@@ -131,7 +142,7 @@ fn service(platform: &ValidatedPlatform, component: &ServiceComponent) -> AppSer
             container: container.clone(),
             api: None,
             classes: Vec::new(),
-            template: template.clone(),
+            template: paced(platform, template),
             uses: uses.collect(),
         },
         status: None,
@@ -161,6 +172,18 @@ fn worker(platform: &ValidatedPlatform, component: &WorkerComponent) -> WorkerPo
     *broker = platform.object_name(broker);
     let service = &mut spec.handler.http.service;
     *service = platform.object_name(service);
+    if let Some(application) = &platform.spec.release {
+        let release = spec.release.get_or_insert_default();
+        let WorkerRelease {
+            mode: _,
+            promote,
+            deadline,
+            history,
+        } = release;
+        *promote = promote.take().or_else(|| application.promote.clone());
+        *deadline = deadline.or(application.deadline);
+        *history = history.or(application.history);
+    }
     WorkerPool {
         metadata: metadata(platform, &component.name),
         spec,

@@ -81,7 +81,7 @@ impl<'a> Said<'a> {
             Object::AppService(object) => object.status.as_ref().map(|status| Self {
                 observed_generation: status.observed_generation,
                 conditions: &status.conditions,
-                revision: status.active_revision.as_ref(),
+                revision: status.record.active_revision.as_ref(),
                 summary: status.summary.as_ref(),
                 endpoint: status.endpoint.as_ref(),
             }),
@@ -109,7 +109,7 @@ impl<'a> Said<'a> {
             Object::WorkerPool(object) => object.status.as_ref().map(|status| Self {
                 observed_generation: status.observed_generation,
                 conditions: &status.conditions,
-                revision: status.active_revision.as_ref(),
+                revision: status.record.active_revision.as_ref(),
                 summary: status.summary.as_ref(),
                 endpoint: None,
             }),

@@ -151,7 +151,7 @@ fn container(platform: &ValidatedPlatform, edge: &Edge) -> Container {
         lifecycle: Some(pods::drain_pause()),
         security_context: Some(security),
         volume_mounts: Some(vec![mount("config", CONFIG_DIR), mount("tmp", "/tmp")]),
-        ..Container::default()
+        ..pods::container()
     }
 }
 

@@ -9,7 +9,7 @@ use orlop_crds::{
 };
 
 use super::EDGE;
-use crate::{Kind, Settings, names, service::Invalid};
+use crate::{Kind, Settings, cache, names, service::Invalid};
 
 /// An application that can be run: component names are unique, and what one says of another holds.
 #[derive(Clone, Debug)]
@@ -76,6 +76,7 @@ pub(crate) fn validate(
         .flat_map(|(_, routes)| routes)
         .map(|route| route.path.as_str());
     unique(paths, "routes[].path")?;
+    cache_names(&name, spec)?;
     references(spec, &components)?;
     events(spec)?;
     let edge = spec
@@ -124,6 +125,18 @@ fn routed(spec: &AppPlatformSpec) -> impl Iterator<Item = (&str, &[Route])> {
     let services = spec.services.iter();
     apis.map(|it| (it.name.as_str(), it.routes.as_slice()))
         .chain(services.map(|it| (it.name.as_str(), it.routes.as_slice())))
+}
+
+/// A cache's own objects leave its name less room than those of other kinds do.
+fn cache_names(platform: &str, spec: &AppPlatformSpec) -> Result<(), Invalid> {
+    let room = cache::NAME_CHARS_MAX.saturating_sub(platform.len() + 1);
+    let mut names = spec.caches.iter().map(|cache| cache.name.as_str());
+    names.find(|name| name.len() > room).map_or(Ok(()), |name| {
+        let message = format!(
+            "must be at most {room} characters in an application of this name, but is '{name}'"
+        );
+        Err(invalid("caches[].name", &message))
+    })
 }
 
 /// What has an address or a binding.

@@ -143,7 +143,7 @@ impl ShippedApi {
                 read_only: Some(true),
                 ..VolumeMount::default()
             }]),
-            ..Container::default()
+            ..pods::container()
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
@@ -14,12 +15,13 @@ use k8s_openapi::{
     },
 };
 
-use super::{release::Decision, validate::ValidatedService};
+use super::validate::ValidatedService;
 use crate::{
     Object, Observed,
     frozen::Template,
     labels,
     meta::{self, Owner},
+    release::Decision,
     revision::Revision,
 };
 
@@ -32,6 +34,7 @@ pub(super) fn objects(
     service: &ValidatedService,
     decision: &Decision,
     templates: &BTreeMap<Revision, Template>,
+    observed: &Observed,
 ) -> Vec<Object> {
     let mut objects: Vec<Object> = Vec::new();
     for (revision, template) in templates {
@@ -40,9 +43,17 @@ pub(super) fn objects(
     }
     for (revision, template) in templates {
         let replicas = decision.run.get(revision).copied().unwrap_or(0);
-        objects.push(deployment(service, revision, template, replicas).into());
+        let mut deployment = deployment(service, revision, template, replicas);
+        let fresh = decision.fresh.as_ref().filter(|(of, _)| of == revision);
+        refresh(&mut deployment, fresh.map(|(_, since)| *since), observed);
+        objects.push(deployment.into());
     }
-    objects.push(active_service(service, &decision.select).into());
+    objects.push(selecting(service, service.name.clone(), &decision.select).into());
+    let preview = decision.preview.as_ref().map(|revision| {
+        let name = preview_name(&service.name);
+        Object::from(selecting(service, name, revision))
+    });
+    objects.extend(preview);
     objects.extend(disruption_budget(service, &decision.select).map(Object::from));
     objects
 }
@@ -61,6 +72,11 @@ pub(super) fn selected(service: &ValidatedService, observed: &Observed) -> Optio
 
 pub(super) fn revision_name(service: &str, revision: &Revision) -> String {
     format!("{service}-{revision}")
+}
+
+/// Name of the Service that leads to a revision before it is promoted.
+pub(super) fn preview_name(service: &str) -> String {
+    format!("{service}-preview")
 }
 
 /// Labels that select the pods of one revision.
@@ -107,9 +123,26 @@ fn deployment(
     }
 }
 
-fn active_service(service: &ValidatedService, revision: &Revision) -> Service {
+/// Has the pods replaced by new ones, once, if they are to be newer than that. An earlier mark
+/// stays: taking it away would replace them again.
+fn refresh(deployment: &mut Deployment, since: Option<Timestamp>, observed: &Observed) {
+    let name = deployment.metadata.name.as_deref().unwrap_or_default();
+    let live = observed.deployment(name).and_then(|live| {
+        let annotations = live.spec.as_ref()?.template.metadata.as_ref()?;
+        annotations.annotations.as_ref()?.get(labels::FRESH_SINCE)
+    });
+    let mark = since.map(|since| since.to_string()).or(live.cloned());
+    if let (Some(mark), Some(spec)) = (mark, &mut deployment.spec) {
+        let metadata = spec.template.metadata.get_or_insert_default();
+        let annotations = metadata.annotations.get_or_insert_default();
+        annotations.insert(labels::FRESH_SINCE.to_owned(), mark);
+    }
+}
+
+/// A Service that selects one revision.
+fn selecting(service: &ValidatedService, name: String, revision: &Revision) -> Service {
     Service {
-        metadata: metadata(service, service.name.clone()),
+        metadata: metadata(service, name),
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
             selector: Some(selector(&service.name, revision)),

@@ -3,30 +3,30 @@
 mod api;
 mod bindings;
 mod build;
+mod checks;
 mod pod;
-mod release;
+mod sight;
 mod status;
 mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use orlop_crds::{AppService, AppServiceStatus, PruneRecord, app_service::Use};
+use orlop_crds::{AppService, AppServiceStatus, app_service::Use, release::CheckTime};
 
 pub(crate) use build::{SERVICE_PORT, host};
+pub(crate) use sight::{pods_of, revision_of, run};
+pub(crate) use status::held;
 pub use validate::Invalid;
 
-use self::{
-    release::{Decision, Memory, Run, Seen, Wanted},
-    validate::ValidatedService,
-};
+use self::validate::ValidatedService;
 use crate::{
-    Failure, Kind, Object, ObjectName, Observed, Plan, Reconcile, Settings, cause,
+    Failure, Kind, Object, ObjectName, Observed, Plan, Reconcile, Settings, Sources,
     difference::{self, Writes},
     fence,
     frozen::{self, Template},
     prune,
+    release::{self, Decision, Policy, Wanted},
     revision::Revision,
 };
 
@@ -49,6 +49,22 @@ impl Reconcile for AppService {
         let used = self.spec.uses.iter().filter_map(Use::target);
         let of_api = self.spec.api.iter().flat_map(bindings::targets_of_api);
         used.chain(of_api).map(bindings::object_name).collect()
+    }
+
+    fn sources(&self, observed: &Observed, settings: &Settings) -> Sources {
+        let Some(record) = self.status.as_ref().map(|status| &status.record) else {
+            return Sources::default();
+        };
+        if release::under_way(record).is_none() {
+            return Sources::default();
+        }
+        let service = validate::validate(self, settings);
+        Sources {
+            questions: service
+                .ok()
+                .and_then(|service| checks::questions(&service, record, observed)),
+            ..Sources::default()
+        }
     }
 
     fn plan(
@@ -82,26 +98,29 @@ fn plan(
     observed: &Observed,
     now: Timestamp,
 ) -> Plan<AppServiceStatus> {
-    let memory = memory(recorded);
+    let known = release::forget_words(&service.record);
+    let checks = |time| checks::of_time(service, time).next().is_some();
     let wanted = Wanted {
         revision: service.revision.clone(),
         replicas: service.spec.template.replicas(),
-        drain: service.spec.template.drain(),
+        policy: Policy::of_service(
+            &service.release.pace,
+            checks(CheckTime::BeforeSwitch),
+            checks(CheckTime::AfterSwitch),
+        ),
+        command: service.command.clone(),
     };
     let recorded_pruning = recorded
         .map(|status| status.pruning.as_slice())
         .unwrap_or_default();
-    let seen = seen(service, observed, recorded_pruning);
-    let decision = release::step(&wanted, &seen, &memory, now);
+    let seen = sight::seen(service, observed, recorded_pruning);
+    let decision = release::step(&wanted, &seen, &known, now);
     let templates = templates(service, observed, &decision);
-    let objects = build::objects(service, &decision, &templates);
-    let keep = keep(&objects, observed);
-    let recorded_pruning = recorded
-        .map(|status| status.pruning.as_slice())
-        .unwrap_or_default();
+    let objects = build::objects(service, &decision, &templates, observed);
+    let keep = keep(service, &objects, observed);
     let pruning = prune::prune(recorded_pruning, &keep, observed);
 
-    let written = if decision.memory == memory {
+    let written = if decision.record == known {
         difference::writes(objects, &pruning, observed, service.version.as_deref())
     } else {
         // The decision is recorded first; the next pass acts on it.
@@ -110,69 +129,13 @@ fn plan(
     status::report(
         service,
         recorded,
+        &wanted.policy,
         &decision,
         observed,
         written,
         pruning.record,
         now,
     )
-}
-
-fn memory(recorded: Option<&AppServiceStatus>) -> Memory {
-    let Some(status) = recorded else {
-        return Memory::default();
-    };
-    Memory {
-        active: status.active_revision.as_deref().and_then(Revision::parse),
-        release: status.release.clone(),
-    }
-}
-
-/// What runs, and what could run again because its template is kept. A Deployment whose deletion is
-/// recorded runs no more, whatever its pods say: nothing may be switched to it.
-fn seen(service: &ValidatedService, observed: &Observed, pruning: &[PruneRecord]) -> Seen {
-    let is_going = |object: &Deployment| {
-        let uid = object.metadata.uid.as_deref();
-        object.metadata.deletion_timestamp.is_some()
-            || pruning
-                .iter()
-                .any(|record| Some(record.uid.as_str()) == uid)
-    };
-    let kept = observed
-        .controller_revisions()
-        .filter_map(|object| revision_of(service, &object.metadata))
-        .map(|revision| (revision, Run::default()));
-    let running = observed
-        .deployments()
-        .filter(|object| !is_going(object))
-        .filter_map(|object| Some((revision_of(service, &object.metadata)?, run(object))));
-    let selected = build::selected(service, observed);
-    Seen {
-        selected,
-        runs: kept.chain(running).collect(),
-    }
-}
-
-/// From the name, which nobody can take away as a label.
-fn revision_of(service: &ValidatedService, object: &ObjectMeta) -> Option<Revision> {
-    let suffix = object.name.as_deref()?.strip_prefix(&service.name)?;
-    Revision::parse(suffix.strip_prefix('-')?)
-}
-
-fn run(deployment: &Deployment) -> Run {
-    let status = deployment.status.as_ref();
-    let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas);
-    let ready = status.and_then(|status| status.ready_replicas).unwrap_or(0);
-    let completed = cause::deployment_condition(deployment, "Progressing")
-        .is_some_and(|condition| condition.reason.as_deref() == Some("NewReplicaSetAvailable"));
-    Run {
-        replicas,
-        // After a change of size the status still counts pods that are about to go.
-        ready: replicas.map_or(ready, |replicas| ready.min(replicas)),
-        settled: status.and_then(|status| status.observed_generation)
-            >= deployment.metadata.generation,
-        stillborn: !completed,
-    }
 }
 
 /// The frozen template of every revision that is to run. A revision of which nothing is left but
@@ -197,7 +160,15 @@ fn templates(
 }
 
 /// What is wanted now, and the newest kept revisions.
-fn keep(objects: &[Object], observed: &Observed) -> BTreeSet<ObjectName> {
+fn keep(
+    service: &ValidatedService,
+    objects: &[Object],
+    observed: &Observed,
+) -> BTreeSet<ObjectName> {
     let wanted = objects.iter().map(Object::name);
-    wanted.chain(frozen::history(observed)).collect()
+    let previous = release::previous(&service.record)
+        .map(|revision| build::revision_name(&service.name, &revision))
+        .map(|name| ObjectName::new(Kind::ControllerRevision, &name));
+    let kept = frozen::history(observed, service.release.pace.history());
+    wanted.chain(previous).chain(kept).collect()
 }

@@ -114,7 +114,7 @@ fn own_container(said: &said::ContainerOptions, image: &str, port: i32) -> Conta
         liveness_probe: probes.liveness.as_ref().map(probe),
         startup_probe: probes.startup.as_ref().map(probe),
         security_context: Some(pods::restricted_container()),
-        ..Container::default()
+        ..pods::container()
     }
 }
 

@@ -4,12 +4,12 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use orlop_crds::{
     AppService, AppServiceStatus, ConditionType, PruneRecord, Reason,
-    app_service::{EffectiveService, ReleasePhase, Use},
+    app_service::{EffectiveService, Use},
+    release::{Hold, ReleasePhase},
 };
 
 use super::{
-    bindings, build,
-    release::Decision,
+    bindings, build, sight,
     validate::{Invalid, ValidatedService},
 };
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     condition::{self, Verdict, conditions, summary},
     difference::Writes,
     labels,
+    release::{Decision, Policy, Traffic, told},
     revision::Revision,
 };
 
@@ -27,6 +28,7 @@ const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(3);
 pub(super) fn report(
     service: &ValidatedService,
     recorded: Option<&AppServiceStatus>,
+    policy: &Policy,
     decision: &Decision,
     observed: &Observed,
     written: Writes,
@@ -54,8 +56,7 @@ pub(super) fn report(
             service.generation,
             now,
         ),
-        active_revision: decision.memory.active.as_ref().map(Revision::to_string),
-        release: decision.memory.release.clone(),
+        record: told::tell(decision.record.clone(), policy),
         pruning,
         replicas: Some(view.active_replicas),
         ready_replicas: Some(view.active_ready),
@@ -67,7 +68,7 @@ pub(super) fn report(
         )),
         effective: Some(EffectiveService {
             replicas: service.spec.template.replicas(),
-            drain: service.spec.template.drain(),
+            drain: service.release.pace.drain(),
         }),
     };
     let notices = notices(recorded, &status);
@@ -84,15 +85,18 @@ pub(super) fn report(
 /// The numbers from which the status is told.
 struct View {
     wanted: i32,
-    /// Of the declared revision.
+    /// Of the revision that is to be served.
     ready: i32,
     exists: bool,
     active_replicas: i32,
     active_ready: i32,
-    /// Whether the declared revision is the one that is served.
+    /// Whether that one is served.
     served: bool,
     phase: Option<ReleasePhase>,
     active: Revision,
+    /// The declared revision, unless that is held back.
+    goal: Revision,
+    hold: Option<Hold>,
 }
 
 impl View {
@@ -107,7 +111,12 @@ impl View {
                 status.and_then(|status| status.ready_replicas).unwrap_or(0),
             ))
         };
-        let declared = counts(&service.revision);
+        let hold = decision.record.hold.clone();
+        let instead = hold
+            .as_ref()
+            .and_then(|hold| Revision::parse(&hold.instead));
+        let goal = instead.unwrap_or_else(|| service.revision.clone());
+        let of_goal = counts(&goal);
         let active = counts(&decision.select).unwrap_or_default();
         let selected = observed
             .service(&service.name)
@@ -119,46 +128,36 @@ impl View {
                     .as_ref()?
                     .get(labels::REVISION)
             })
-            .is_some_and(|revision| revision == service.revision.as_str());
+            .is_some_and(|revision| revision == goal.as_str());
         Self {
             wanted: service.spec.template.replicas(),
-            ready: declared.unwrap_or_default().1,
-            exists: declared.is_some(),
+            ready: of_goal.unwrap_or_default().1,
+            exists: of_goal.is_some(),
             active_replicas: active.0,
             active_ready: active.1,
-            served: selected && decision.select == service.revision,
-            phase: decision
-                .memory
-                .release
-                .as_ref()
-                .map(|release| release.phase),
+            served: selected && decision.select == goal,
+            goal,
+            phase: decision.record.release.as_ref().map(|it| it.phase),
             active: decision.select.clone(),
+            hold,
         }
     }
 
     fn cause(&self, service: &ValidatedService, observed: &Observed, now: Timestamp) -> Cause {
-        let name = build::revision_name(&service.name, &service.revision);
+        let name = build::revision_name(&service.name, &self.goal);
         if let Some(missing) = missing_use(service, observed) {
             return missing;
         }
+        let object = format!("{}/AppService/{}", service.component, service.name);
+        let held = self.hold.as_ref().map(|hold| held(hold, &object));
         if self.served && self.exists && self.ready >= self.wanted {
             let message = format!("{} of {} replicas are ready", self.ready, self.wanted);
-            return Cause {
+            return held.unwrap_or(Cause {
                 reason: Reason::Available,
                 message,
-            };
+            });
         }
-        let pods: Vec<&Pod> = observed
-            .pods
-            .iter()
-            .filter(|pod| {
-                let labels = pod.metadata.labels.as_ref();
-                labels
-                    .and_then(|labels| labels.get(labels::REVISION))
-                    .map(String::as_str)
-                    == Some(service.revision.as_str())
-            })
-            .collect();
+        let pods: Vec<&Pod> = sight::pods_of(observed, &self.goal).collect();
         let root = cause::diagnose(observed.deployment(&name), &pods, observed, now);
         let Cause { reason, message } = root.unwrap_or_else(|| self.starting());
         let fix = if reason.is_transient() {
@@ -166,21 +165,28 @@ impl View {
         } else {
             format!("; {}", reason.fix())
         };
-        let goes_on = if !self.served && self.active != service.revision && self.active_ready > 0 {
+        let goes_on = if !self.served && self.active != self.goal && self.active_ready > 0 {
             format!("; revision {} goes on being served", self.active)
         } else {
             String::new()
         };
-        Cause {
+        let cause = Cause {
             reason,
             message: format!(
                 "{}/Deployment/{name}: {message}{fix}{goes_on}",
                 service.component
             ),
-        }
+        };
+        held.into_iter().fold(cause, Cause::min)
     }
 
     fn starting(&self) -> Cause {
+        if self.phase == Some(ReleasePhase::Gated) {
+            return Cause {
+                reason: Reason::AwaitingPromotion,
+                message: "it is ready and waits to be promoted".to_owned(),
+            };
+        }
         if self.exists && self.ready >= self.wanted {
             let message = "replicas are ready, requests are about to reach them".to_owned();
             return Cause {
@@ -197,7 +203,10 @@ impl View {
 
     fn verdicts(&self, service: &ValidatedService, cause: &Cause) -> Vec<Verdict> {
         let mut verdicts = summary(cause.reason, &cause.message);
-        if self.phase == Some(ReleasePhase::Draining) && cause.reason == Reason::Available {
+        let drains = [ReleasePhase::Verifying, ReleasePhase::Draining];
+        if self.phase.is_some_and(|phase| drains.contains(&phase))
+            && cause.reason == Reason::Available
+        {
             for verdict in &mut verdicts {
                 if verdict.kind == ConditionType::Reconciling {
                     verdict.status = true;
@@ -207,7 +216,12 @@ impl View {
                 }
             }
         }
-        let (reason, message) = if self.served {
+        let (reason, message) = if let Some(hold) = &self.hold {
+            (
+                Reason::ReleaseHeld,
+                format!("revision {} is held back", hold.revision),
+            )
+        } else if self.served {
             (
                 Reason::Available,
                 format!("revision {} is served", self.active),
@@ -226,11 +240,29 @@ impl View {
         };
         verdicts.push(Verdict {
             kind: ConditionType::Released,
-            status: self.served,
+            status: self.served && self.hold.is_none(),
             reason,
             message,
         });
         verdicts
+    }
+}
+
+/// Why what is declared does not run, although nothing hinders what does.
+pub(crate) fn held(hold: &Hold, object: &str) -> Cause {
+    let Hold {
+        revision,
+        instead,
+        reason: _,
+        message,
+        since: _,
+    } = hold;
+    Cause {
+        reason: Reason::ReleaseHeld,
+        message: format!(
+            "{object}: revision {revision} is held back, because {message}; revision {instead} is served; {}",
+            Reason::ReleaseHeld.fix()
+        ),
     }
 }
 
@@ -267,16 +299,11 @@ fn selector_text(service: &ValidatedService, revision: &Revision) -> String {
 /// One event per change that a person would want to know of.
 fn notices(recorded: Option<&AppServiceStatus>, planned: &AppServiceStatus) -> Vec<Notice> {
     let mut notices = Vec::new();
-    let release = |status: &AppServiceStatus| status.release.as_ref().map(|release| release.phase);
-    if let Some(release_now) = &planned.release
+    let release = |status: &AppServiceStatus| status.record.release.as_ref().map(|it| it.phase);
+    if let Some(release_now) = &planned.record.release
         && recorded.and_then(release) != Some(release_now.phase)
     {
-        let (from, to) = (&release_now.from, &release_now.to);
-        let message = match release_now.phase {
-            ReleasePhase::Starting => format!("starting revision {to} beside {from}"),
-            ReleasePhase::Switching => format!("switching requests from revision {from} to {to}"),
-            ReleasePhase::Draining => format!("revision {to} is served, {from} drains"),
-        };
+        let message = told::transition(release_now, Traffic::Requests);
         let reason = Reason::Progressing;
         notices.push(Notice {
             level: NoticeLevel::Normal,

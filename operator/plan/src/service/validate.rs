@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use orlop_crds::{AppService, AppServiceSpec};
+use orlop_crds::{
+    AppService, AppServiceSpec,
+    release::{self, Release, ReleaseRecord},
+};
 
 use super::api::ShippedApi;
 use crate::{Settings, labels, revision::Revision};
@@ -21,6 +24,13 @@ pub(crate) struct ValidatedService {
     pub(crate) part_of: Option<String>,
     pub(crate) revision: Revision,
     pub(crate) workload: Workload,
+    pub(crate) release: Release,
+    /// What is remembered of its releases.
+    pub(crate) record: ReleaseRecord,
+    /// What somebody commands of its release.
+    pub(crate) command: Option<String>,
+    /// Path at which a replica that is ready answers.
+    pub(crate) ready_path: String,
     pub(crate) spec: AppServiceSpec,
     pub(crate) cluster_domain: String,
 }
@@ -77,8 +87,19 @@ pub(crate) fn validate(
         .cloned()
         .or(component)
         .unwrap_or_else(|| name.clone());
+    let release = spec.template.release.clone().unwrap_or_default();
+    let annotations = object.metadata.annotations.as_ref();
+    let command = annotations.and_then(|annotations| annotations.get(release::COMMAND));
     Ok(ValidatedService {
         workload: workload(&spec, &component, settings)?,
+        release,
+        record: object
+            .status
+            .as_ref()
+            .map(|status| status.record.clone())
+            .unwrap_or_default(),
+        command: command.cloned(),
+        ready_path: ready_path(&spec),
         component,
         part_of: label(labels::PART_OF)
             .cloned()
@@ -119,6 +140,15 @@ fn workload(
         }
         _ => Err(invalid("spec", "must have exactly one of `image`, `api`")),
     }
+}
+
+/// What the readiness probe asks for. The answer's status is not looked at: a path that does not
+/// exist is answered too.
+fn ready_path(spec: &AppServiceSpec) -> String {
+    let probes = spec.container.probes.as_ref();
+    let readiness = probes.and_then(|probes| probes.readiness.as_ref());
+    let request = readiness.and_then(|probe| probe.http_get.as_ref());
+    request.map_or_else(|| "/".to_owned(), |request| request.path.clone())
 }
 
 /// Name of the AppPlatform that owns the service.

@@ -259,7 +259,7 @@ impl DataNodes<'_> {
                 read_only_root_filesystem: Some(true),
                 ..pods::restricted_container()
             }),
-            ..Container::default()
+            ..pods::container()
         }
     }
 }

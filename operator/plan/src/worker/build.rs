@@ -1,8 +1,10 @@
 //! The objects of a pool, as values.
 //!
-//! One Deployment for all revisions: a new one replaces the old one's pods a few at a time, and each
-//! that goes finishes what it has taken. The configuration travels in an annotation of the pod
+//! One Deployment a revision: all workers of the old one are stopped at once when the new ones are
+//! ready, and each finishes what it has taken. The configuration travels in an annotation of the pod
 //! template and is mounted from there: so it is frozen with its revision.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::{
@@ -44,20 +46,41 @@ pub(super) fn revision(pool: &ValidatedPool, queue: &Queue) -> Revision {
     Revision::of_words(&json!({"pool": pool.words, "retry": queue.retry}))
 }
 
-/// In the order in which they are applied: what is referred to comes first.
+/// In the order in which they are applied: what is referred to comes first. `sizes`: workers of each
+/// revision that runs.
 pub(super) fn objects(
     pool: &ValidatedPool,
-    revision: &Revision,
-    template: &Template,
-    replicas: i32,
+    templates: &BTreeMap<Revision, Template>,
+    sizes: &BTreeMap<Revision, i32>,
 ) -> Vec<Object> {
+    let kept = templates.iter().map(|(revision, template)| {
+        let metadata = revision_metadata(pool, revision);
+        Object::from(template.controller_revision(metadata))
+    });
+    let running = templates.iter().map(|(revision, template)| {
+        let replicas = sizes.get(revision).copied().unwrap_or(0);
+        Object::from(deployment(pool, revision, template, replicas))
+    });
+    kept.chain(running).collect()
+}
+
+/// Labels that select the workers of one revision.
+pub(super) fn selector(pool: &ValidatedPool, revision: &Revision) -> BTreeMap<String, String> {
+    let mut selector = pool.identity.selector();
+    selector.insert(labels::REVISION.to_owned(), revision.to_string());
+    selector
+}
+
+fn revision_metadata(pool: &ValidatedPool, revision: &Revision) -> ObjectMeta {
     let mut metadata = pool.identity.metadata(revision_name(pool, revision));
     let labels = metadata.labels.get_or_insert_default();
     labels.insert(labels::REVISION.to_owned(), revision.to_string());
-    vec![
-        template.controller_revision(metadata).into(),
-        deployment(pool, template, replicas).into(),
-    ]
+    metadata
+}
+
+/// How long a worker may take to end: its jobs, and to tell the broker.
+pub(super) fn stop_secs(pool: &ValidatedPool) -> u64 {
+    pool.drain.as_millis().div_ceil(1000) + STOP_SECS
 }
 
 pub(super) fn revision_name(pool: &ValidatedPool, revision: &Revision) -> String {
@@ -79,7 +102,7 @@ pub(super) fn pod_template(
     let mut labels = pool.identity.labels();
     labels.insert(labels::REVISION.to_owned(), revision.to_string());
     let config = serde_json::to_string(&config(pool, queue))?;
-    let grace = pool.drain.as_millis().div_ceil(1000) + STOP_SECS;
+    let grace = stop_secs(pool);
     Ok(PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels),
@@ -99,15 +122,20 @@ pub(super) fn pod_template(
     })
 }
 
-fn deployment(pool: &ValidatedPool, template: &Template, replicas: i32) -> Deployment {
+fn deployment(
+    pool: &ValidatedPool,
+    revision: &Revision,
+    template: &Template,
+    replicas: i32,
+) -> Deployment {
     Deployment {
-        metadata: pool.identity.metadata(pool.identity.name.clone()),
+        metadata: revision_metadata(pool, revision),
         spec: Some(DeploymentSpec {
             replicas: Some(replicas),
-            // Templates are kept in ControllerRevisions.
+            // A revision's template never changes; a release is a new Deployment.
             revision_history_limit: Some(0),
             selector: LabelSelector {
-                match_labels: Some(pool.identity.selector()),
+                match_labels: Some(selector(pool, revision)),
                 ..LabelSelector::default()
             },
             strategy: Some(DeploymentStrategy {
@@ -160,7 +188,7 @@ fn container(pool: &ValidatedPool) -> Container {
             read_only: Some(true),
             ..VolumeMount::default()
         }]),
-        ..Container::default()
+        ..pods::container()
     }
 }
 

@@ -3,13 +3,17 @@
 mod build;
 mod reading;
 pub mod scaler;
+mod sight;
 mod status;
 mod validate;
 mod window;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::Time,
@@ -18,6 +22,7 @@ use orlop_contract::HEALTH_PORT;
 use orlop_crds::{
     BindingReference, WorkerPool, WorkerPoolStatus,
     broker_tier::Queue,
+    release::Pace,
     worker_pool::{ScalingDecision, ScalingReason},
 };
 
@@ -37,8 +42,12 @@ use crate::{
     fence,
     frozen::{self, Template},
     prune,
+    release::{self, Policy, Wanted},
     revision::Revision,
 };
+
+/// Beyond the time that a worker has to end: for the kubelet, and for its node to tell.
+const STOP_MARGIN_SECS: u64 = 30;
 
 impl Reconcile for WorkerPool {
     type Status = WorkerPoolStatus;
@@ -127,23 +136,37 @@ fn plan(
     now: Timestamp,
 ) -> Plan<WorkerPoolStatus> {
     let queue = declared_queue(pool, observed);
-    let active = recorded.and_then(|status| Revision::parse(status.active_revision.as_deref()?));
+    let known = release::forget_words(&pool.record);
+    let active = known.active_revision.as_deref().and_then(Revision::parse);
     // While the queue's declaration cannot be seen, what runs goes on.
-    let revision = queue
+    let declared = queue
         .map(|queue| build::revision(pool, queue))
         .or(active.clone());
     let scaling = recorded.and_then(|status| status.scaling.as_ref());
     let decision = decide(pool, scaling, observed, now);
-    let is_recorded = active == revision && scaling == Some(&decision.record);
-
-    let (objects, error) = match objects(pool, revision.as_ref(), queue, &decision, observed) {
-        Ok(objects) => (objects, None),
-        Err(error) => (Vec::new(), Some(error)),
-    };
     let recorded_pruning = recorded
         .map(|status| status.pruning.as_slice())
         .unwrap_or_default();
-    let pruning = prune::prune(recorded_pruning, &keep(&objects, observed), observed);
+    let policy = Policy::of_workers(&pool.release, stop(pool));
+    let release = declared.as_ref().map(|declared| {
+        let wanted = Wanted {
+            revision: declared.clone(),
+            replicas: decision.record.desired,
+            policy: policy.clone(),
+            command: pool.command.clone(),
+        };
+        let seen = sight::seen(pool, observed, active.as_ref(), recorded_pruning);
+        release::step(&wanted, &seen, &known, now)
+    });
+    let record = release.as_ref().map_or(&known, |release| &release.record);
+    let is_recorded = *record == known && scaling == Some(&decision.record);
+
+    let (objects, error) = match objects(pool, queue, release.as_ref(), observed) {
+        Ok(objects) => (objects, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    let keep = keep(pool, &objects, observed);
+    let pruning = prune::prune(recorded_pruning, &keep, observed);
     let written = if let Some(error) = error {
         Writes {
             writes: Vec::new(),
@@ -163,13 +186,23 @@ fn plan(
     let view = View {
         pool,
         queue,
-        revision: revision.as_ref(),
+        declared: declared.as_ref(),
+        record,
+        policy: &policy,
         decision: &decision,
         observed,
         error: written.error.as_ref(),
         now,
     };
-    status::report(&view, recorded, written.writes, pruning.record)
+    let wake_at = release.as_ref().and_then(|release| release.wake_at);
+    status::report(&view, recorded, written.writes, pruning.record, wake_at)
+}
+
+/// How long the workers of a revision may take to end. Those of a node that is lost are not waited
+/// for any longer.
+fn stop(pool: &ValidatedPool) -> SignedDuration {
+    let secs = build::stop_secs(pool).saturating_add(STOP_MARGIN_SECS);
+    SignedDuration::from_secs(i64::try_from(secs).unwrap_or(i64::MAX))
 }
 
 /// As the broker's author declares it.
@@ -202,7 +235,8 @@ fn decide(
         window,
         service_time: workers.and_then(|reading| reading.service_time),
         in_flight: workers.map(Reading::in_flight),
-        replicas: observed.deployment(&pool.identity.name).and_then(asked_for),
+        // While one revision takes over from another, both are asked for as many.
+        replicas: observed.deployments().filter_map(asked_for).max(),
     };
     scaler::decide(policy, recorded, &seen, now)
 }
@@ -245,37 +279,54 @@ fn fixed(
     }
 }
 
-/// None while nothing is known of what is to run.
+/// Nothing while nothing is known of what is to run.
 fn objects(
     pool: &ValidatedPool,
-    revision: Option<&Revision>,
     queue: Option<&Queue>,
-    decision: &Decision,
+    release: Option<&release::Decision>,
     observed: &Observed,
 ) -> Result<Vec<Object>, serde_json::Error> {
-    let Some(revision) = revision else {
+    let Some(release) = release else {
         return Ok(Vec::new());
     };
-    let kept = Template::kept(&build::revision_name(pool, revision), observed);
-    let template = match (kept, queue) {
-        (Some(kept), _) => Some(kept),
-        (None, Some(queue)) => {
-            let pod = build::pod_template(pool, revision, queue)?;
-            Some(Template::new(pod, observed))
+    let mut templates = BTreeMap::new();
+    for revision in release.run.keys() {
+        if let Some(template) = template(pool, revision, queue, observed)? {
+            templates.insert(revision.clone(), template);
         }
-        (None, None) => Template::running(&pool.identity.name, observed),
-    };
-    let replicas = decision.record.desired;
-    Ok(template
-        .map(|template| build::objects(pool, revision, &template, replicas))
-        .unwrap_or_default())
+    }
+    Ok(build::objects(pool, &templates, &release.run))
+}
+
+/// The frozen template of a revision that is to run. One of which nothing is left but its name
+/// cannot run any more.
+fn template(
+    pool: &ValidatedPool,
+    revision: &Revision,
+    queue: Option<&Queue>,
+    observed: &Observed,
+) -> Result<Option<Template>, serde_json::Error> {
+    let name = build::revision_name(pool, revision);
+    if let Some(kept) = Template::kept(&name, observed) {
+        return Ok(Some(kept));
+    }
+    if let Some(queue) = queue.filter(|queue| build::revision(pool, queue) == *revision) {
+        let pod = build::pod_template(pool, revision, queue)?;
+        return Ok(Some(Template::new(pod, observed)));
+    }
+    Ok(Template::running(&name, observed))
 }
 
 /// What is wanted now, and the newest kept revisions; everything while nothing is known.
-fn keep(objects: &[Object], observed: &Observed) -> BTreeSet<ObjectName> {
+fn keep(pool: &ValidatedPool, objects: &[Object], observed: &Observed) -> BTreeSet<ObjectName> {
     if objects.is_empty() {
         return observed.children.iter().map(Object::name).collect();
     }
     let wanted = objects.iter().map(Object::name);
-    wanted.chain(frozen::history(observed)).collect()
+    let previous = release::previous(&pool.record)
+        .map(|revision| build::revision_name(pool, &revision))
+        .map(|name| ObjectName::new(Kind::ControllerRevision, &name));
+    let history = pool.release.history.unwrap_or(Pace::DEFAULT_HISTORY);
+    let kept = frozen::history(observed, history);
+    wanted.chain(previous).chain(kept).collect()
 }

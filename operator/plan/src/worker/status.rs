@@ -1,11 +1,15 @@
 //! What is told of a pool: conditions, the last decision, the root cause.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Condition};
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
 use orlop_contract::worker::{BrokerError, BrokerErrorKind};
 use orlop_crds::{
     ConditionType, PruneRecord, Reason, WorkerPool, WorkerPoolStatus,
     broker_tier::Queue,
+    release::{HandoverMode, ReleasePhase, ReleaseRecord},
     worker_pool::{EffectivePool, ScalingDecision},
 };
 
@@ -19,8 +23,9 @@ use crate::{
     cause::{self, Cause},
     condition::{self, Verdict, conditions, summary},
     labels,
+    release::{Policy, Traffic, told},
     revision::Revision,
-    service::Invalid,
+    service::{self, Invalid, pods_of},
 };
 
 /// While pods start without a known cause, failed probes are asked for so often.
@@ -31,7 +36,9 @@ pub(super) struct View<'a> {
     pub(super) pool: &'a ValidatedPool,
     /// As it is declared on the broker.
     pub(super) queue: Option<&'a Queue>,
-    pub(super) revision: Option<&'a Revision>,
+    pub(super) declared: Option<&'a Revision>,
+    pub(super) record: &'a ReleaseRecord,
+    pub(super) policy: &'a Policy,
     pub(super) decision: &'a Decision,
     pub(super) observed: &'a Observed,
     /// Why an object could not be put into words.
@@ -44,6 +51,7 @@ pub(super) fn report(
     recorded: Option<&WorkerPoolStatus>,
     writes: Vec<Write>,
     pruning: Vec<PruneRecord>,
+    wake_at: Option<Timestamp>,
 ) -> Plan<WorkerPoolStatus> {
     let pool = view.pool;
     let before = before(recorded);
@@ -61,12 +69,12 @@ pub(super) fn report(
     let status = WorkerPoolStatus {
         observed_generation: pool.identity.generation,
         conditions: verdicts,
-        active_revision: view.revision.map(Revision::to_string),
+        record: told::tell(view.record.clone(), view.policy),
         pruning,
         scaling: Some(view.decision.record.clone()),
         replicas: Some(counts.replicas),
         ready_replicas: Some(counts.ready),
-        selector: Some(selector_text(pool)),
+        selector: view.active().map(|active| selector_text(pool, &active)),
         summary: Some(format!("{}/{desired}", counts.ready)),
         effective: Some(EffectivePool {
             image: pool.image.clone(),
@@ -84,7 +92,7 @@ pub(super) fn report(
         writes,
         actions: Vec::new(),
         notices: notices(recorded, &status),
-        wake_at: [view.decision.wake_at, look_again]
+        wake_at: [view.decision.wake_at, look_again, wake_at]
             .into_iter()
             .flatten()
             .min(),
@@ -98,13 +106,11 @@ fn before(recorded: Option<&WorkerPoolStatus>) -> &[Condition] {
         .unwrap_or_default()
 }
 
-/// Of the Deployment.
+/// Of one revision's Deployment.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     replicas: i32,
     ready: i32,
-    /// Of the declared revision.
-    updated: i32,
     /// Whether the counts speak of what is asked for now.
     settled: bool,
 }
@@ -128,16 +134,45 @@ impl View<'_> {
         if let Some(missing) = self.missing() {
             return missing;
         }
-        let pods: Vec<&Pod> = self.observed.pods.iter().collect();
-        let deployment = self.observed.deployment(&self.pool.identity.name);
+        let goal = self.goal();
+        let pods: Vec<&Pod> = goal
+            .iter()
+            .flat_map(|goal| pods_of(self.observed, goal))
+            .collect();
+        let deployment = goal.as_ref().and_then(|goal| self.deployment(goal));
         let of_pods = cause::diagnose(deployment, &pods, self.observed, self.now)
             .map(|Cause { reason, message }| self.told(reason, &message));
         let worst = of_pods
             .into_iter()
             .chain(self.of_workers())
             .chain(self.of_statistics())
+            .chain(self.held())
             .min();
         worst.unwrap_or_else(|| self.progress())
+    }
+
+    fn held(&self) -> Option<Cause> {
+        let identity = &self.pool.identity;
+        let object = format!("{}/WorkerPool/{}", identity.component, identity.name);
+        let hold = self.record.hold.as_ref()?;
+        Some(service::held(hold, &object))
+    }
+
+    /// The revision that takes the jobs.
+    fn active(&self) -> Option<Revision> {
+        Revision::parse(self.record.active_revision.as_deref()?)
+    }
+
+    /// The revision that is to take them: the declared one, unless that is held back.
+    fn goal(&self) -> Option<Revision> {
+        let hold = self.record.hold.as_ref();
+        let instead = hold.and_then(|hold| Revision::parse(&hold.instead));
+        instead.or_else(|| self.declared.cloned())
+    }
+
+    fn deployment(&self, revision: &Revision) -> Option<&Deployment> {
+        let name = build::revision_name(self.pool, revision);
+        self.observed.deployment(&name)
     }
 
     /// What is referred to and does not exist.
@@ -243,13 +278,18 @@ impl View<'_> {
 
     fn progress(&self) -> Cause {
         let desired = self.decision.record.desired;
-        let counts = self.counts();
+        let phase = self.record.release.as_ref().map(|release| release.phase);
+        if phase == Some(ReleasePhase::Gated) {
+            let message = "a new revision waits to be promoted";
+            return self.told(Reason::AwaitingPromotion, message);
+        }
+        let counts = self.counts_of(self.goal());
         let message = if desired == 0 {
             "no worker is asked for".to_owned()
         } else {
             format!("{} of {desired} workers are ready", counts.ready)
         };
-        if counts.settled && counts.ready >= desired && counts.updated >= desired {
+        if self.is_released() && counts.settled && counts.ready >= desired {
             return Cause {
                 reason: Reason::Available,
                 message,
@@ -261,6 +301,15 @@ impl View<'_> {
             Reason::Progressing
         };
         self.told(reason, &message)
+    }
+
+    /// Whether nobody else takes jobs any more.
+    fn is_released(&self) -> bool {
+        let active = self.active();
+        let phase = self.record.release.as_ref().map(|release| release.phase);
+        active.is_some()
+            && active == self.goal()
+            && phase.is_none_or(|phase| phase == ReleasePhase::Draining)
     }
 
     /// After a restart of the operator, what was told by others stands until they were asked again.
@@ -281,30 +330,39 @@ impl View<'_> {
 
     fn verdicts(&self, cause: &Cause) -> Vec<Verdict> {
         let mut verdicts = summary(cause.reason, &cause.message);
-        let counts = self.counts();
-        let released = counts.settled && counts.updated >= self.decision.record.desired;
-        let (reason, message) = match self.revision {
-            Some(revision) if released => (
-                Reason::Available,
-                format!("all workers are of revision {revision}"),
+        let released = self.is_released() && self.record.hold.is_none();
+        let (reason, message) = match (&self.record.hold, self.goal()) {
+            (Some(hold), _) => (
+                Reason::ReleaseHeld,
+                format!("revision {} is held back", hold.revision),
             ),
-            Some(revision) => (
+            (None, Some(revision)) if released => (
+                Reason::Available,
+                format!("revision {revision} takes the jobs"),
+            ),
+            (None, Some(revision)) => (
                 Reason::Progressing,
                 format!("workers of revision {revision} are being started"),
             ),
-            None => (cause.reason, cause.message.clone()),
+            (None, None) => (cause.reason, cause.message.clone()),
         };
         verdicts.push(Verdict {
             kind: ConditionType::Released,
-            status: released && self.revision.is_some(),
+            status: released,
             reason,
             message,
         });
         verdicts
     }
 
+    /// Of the revision that takes the jobs.
     fn counts(&self) -> Counts {
-        let Some(deployment) = self.observed.deployment(&self.pool.identity.name) else {
+        self.counts_of(self.active())
+    }
+
+    fn counts_of(&self, revision: Option<Revision>) -> Counts {
+        let deployment = revision.and_then(|revision| self.deployment(&revision));
+        let Some(deployment) = deployment else {
             return Counts::default();
         };
         let asked = deployment.spec.as_ref().and_then(|spec| spec.replicas);
@@ -318,7 +376,6 @@ impl View<'_> {
                 .ready_replicas
                 .unwrap_or(0)
                 .min(self.decision.record.desired),
-            updated: status.updated_replicas.unwrap_or(0),
             settled,
         }
     }
@@ -347,8 +404,8 @@ impl View<'_> {
 }
 
 /// The selector as autoscalers want it: `key=value,...`.
-fn selector_text(pool: &ValidatedPool) -> String {
-    let pairs = pool.identity.selector();
+fn selector_text(pool: &ValidatedPool, revision: &Revision) -> String {
+    let pairs = build::selector(pool, revision);
     let pairs: Vec<_> = pairs
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
@@ -373,8 +430,21 @@ fn notices(recorded: Option<&WorkerPoolStatus>, planned: &WorkerPoolStatus) -> V
                 why(after)
             ),
         });
+    let release = planned.record.release.as_ref();
+    let phase_before = recorded
+        .and_then(|status| status.record.release.as_ref())
+        .map(|release| release.phase);
+    let released = release
+        .filter(|release| phase_before != Some(release.phase))
+        .map(|release| Notice {
+            level: NoticeLevel::Normal,
+            reason: Reason::Progressing,
+            action: "Release",
+            message: told::transition(release, Traffic::Jobs(HandoverMode::Handover)),
+        });
     scaled
         .into_iter()
+        .chain(released)
         .chain(condition::ready_changed(
             before(recorded),
             &planned.conditions,

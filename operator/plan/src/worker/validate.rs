@@ -6,6 +6,7 @@ use orlop_contract::worker::{CONCURRENCY_MAX, PREFETCH_MAX};
 use orlop_crds::{
     WorkerPool,
     pod::{Amounts, PodOptions, Resources},
+    release::{self, ReleaseRecord, WorkerRelease},
     tier::DeletionPolicy,
     worker_pool::Scale,
 };
@@ -28,8 +29,13 @@ pub(super) struct ValidatedPool {
     pub(super) drain: orlop_crds::Duration,
     pub(super) resources: Resources,
     pub(super) pods: PodOptions,
-    /// What the author said of what runs: all but how many.
+    /// What the author said of what runs: all but how many, and how a release goes.
     pub(super) words: Value,
+    pub(super) release: WorkerRelease,
+    /// What is remembered of its releases.
+    pub(super) record: ReleaseRecord,
+    /// What somebody commands of its release.
+    pub(super) command: Option<String>,
     pub(super) cluster_domain: String,
 }
 
@@ -73,6 +79,7 @@ pub(super) fn validate(object: &WorkerPool, settings: &Settings) -> Result<Valid
     if let Value::Object(fields) = &mut words {
         fields.remove("replicas");
         fields.remove("scale");
+        fields.remove("release");
     }
     Ok(ValidatedPool {
         identity,
@@ -91,6 +98,18 @@ pub(super) fn validate(object: &WorkerPool, settings: &Settings) -> Result<Valid
         resources: spec.resources.clone().unwrap_or_else(default_resources),
         pods: spec.pods.clone(),
         words,
+        release: spec.release.clone().unwrap_or_default(),
+        record: object
+            .status
+            .as_ref()
+            .map(|status| status.record.clone())
+            .unwrap_or_default(),
+        command: object
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(release::COMMAND))
+            .cloned(),
         cluster_domain: settings.cluster_domain.clone(),
     })
 }

@@ -1,13 +1,16 @@
-//! A connection to the broker's HTTP interfaces: one request after another, nothing kept.
+//! A connection to something that speaks HTTP: one request after another, nothing kept.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{
     Method, Request, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, HOST},
 };
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+};
 use hyper_util::rt::TokioIo;
 use orlop_plan::ReadFailure;
 use serde_json::Value;
@@ -58,12 +61,55 @@ impl Connection {
         })
     }
 
+    /// Is called by another name than that to which it was opened.
+    pub(crate) fn named(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
+    }
+
+    /// The whole answer.
     pub(crate) async fn ask(
         &mut self,
         method: &Method,
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answer, ReadFailure> {
+        let (status, body) = self.send(method, path, body).await?;
+        let body = Limited::new(body, BODY_MAX).collect().await;
+        let body = body.map_err(|error| {
+            ReadFailure::Failed(format!("an answer that is too long or broke off: {error}"))
+        })?;
+        Ok(Answer {
+            status,
+            body: body.to_bytes(),
+        })
+    }
+
+    /// The beginning of the answer: so many bytes, and perhaps the rest of a piece.
+    pub(crate) async fn peek(&mut self, path: &str, bytes: usize) -> Result<Answer, ReadFailure> {
+        let (status, mut body) = self.send(&Method::GET, path, None).await?;
+        let mut begin = BytesMut::new();
+        while begin.len() < bytes {
+            let Some(frame) = body.frame().await else {
+                break;
+            };
+            let frame = frame.map_err(|error| broken(&error))?;
+            if let Ok(data) = frame.into_data() {
+                begin.extend_from_slice(&data);
+            }
+        }
+        Ok(Answer {
+            status,
+            body: begin.freeze(),
+        })
+    }
+
+    async fn send(
+        &mut self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Incoming), ReadFailure> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -81,14 +127,7 @@ impl Connection {
         self.sender.ready().await.map_err(|error| broken(&error))?;
         let response = self.sender.send_request(request).await;
         let (head, body) = response.map_err(|error| broken(&error))?.into_parts();
-        let body = Limited::new(body, BODY_MAX).collect().await;
-        let body = body.map_err(|error| {
-            ReadFailure::Failed(format!("an answer that is too long or broke off: {error}"))
-        })?;
-        Ok(Answer {
-            status: head.status,
-            body: body.to_bytes(),
-        })
+        Ok((head.status, body))
     }
 }
 
