@@ -134,7 +134,9 @@ impl Report {
         let answered = self.outcomes.iter().filter(|outcome| outcome.is_ok());
         let mut answered: Vec<_> = answered.map(Outcome::ended).collect();
         answered.sort_unstable();
-        let pauses = answered.windows(2).map(|pair| pair[1] - pair[0]);
+        let pauses = answered
+            .windows(2)
+            .map(|pair| pair[1].saturating_sub(pair[0]));
         pauses.max().unwrap_or_default()
     }
 
@@ -142,7 +144,9 @@ impl Report {
     #[must_use]
     pub fn first_answer(&self, revision: &str, asked: Range<Duration>) -> Option<Duration> {
         let answers = self.answers(revision, &asked);
-        answers.map(|outcome| outcome.ended() - asked.start).min()
+        answers
+            .map(|outcome| outcome.ended().saturating_sub(asked.start))
+            .min()
     }
 
     /// From the beginning of `asked` to the last answer of a revision to what was asked in it over
@@ -156,7 +160,8 @@ impl Report {
     ) -> Option<Duration> {
         let answers = self.answers(revision, &asked);
         let such = answers.filter(|outcome| outcome.kept == kept);
-        such.map(|outcome| outcome.ended() - asked.start).max()
+        such.map(|outcome| outcome.ended().saturating_sub(asked.start))
+            .max()
     }
 
     fn answers(&self, revision: &str, asked: &Range<Duration>) -> impl Iterator<Item = &Outcome> {

@@ -52,7 +52,10 @@ async fn without_the_api_server_nothing_dies_and_the_release_completes_afterward
         for (pod, restarts) in &after {
             ensure!(*restarts == 0, "{pod} was restarted");
         }
-        let lost: BTreeSet<_> = blue.keys().filter(|pod| !after.contains_key(*pod)).collect();
+        let lost: BTreeSet<_> = blue
+            .keys()
+            .filter(|pod| !after.contains_key(*pod))
+            .collect();
         ensure!(lost.is_empty(), "{lost:?} are gone");
 
         barge.released("second").await?;
@@ -62,7 +65,11 @@ async fn without_the_api_server_nothing_dies_and_the_release_completes_afterward
         let during = load.lost().filter(|it| (asked..answered).contains(&it.at));
         figure("unreachable.requests", load.outcomes.len(), "requests");
         figure("unreachable.requests-lost", load.lost().count(), "requests");
-        figure("unreachable.requests-lost-during", during.count(), "requests");
+        figure(
+            "unreachable.requests-lost-during",
+            during.count(),
+            "requests",
+        );
         writes_are_few(namespace, &user, returned).await?;
         load.ensure_nothing_lost()
     })
@@ -97,7 +104,9 @@ async fn writes_are_few(namespace: &TestNamespace, user: &str, since: Timestamp)
     let mut times = BTreeMap::<_, usize>::new();
     for write in &writes {
         let object = format!("{}/{}", write.resource, write.name);
-        *times.entry((object, write.subresource.clone())).or_default() += 1;
+        *times
+            .entry((object, write.subresource.clone()))
+            .or_default() += 1;
     }
     println!("written after the outage: {times:#?}");
     figure("unreachable.writes-afterwards", writes.len(), "writes");

@@ -32,7 +32,10 @@ async fn a_release_that_is_paused_takes_no_step_until_it_is_resumed() -> Result<
         barge.answers_at(Barge::NAME, "first").await?;
 
         barge.order(Verb::Resume, &green).await?;
-        ensure!(barge.released("second").await? == green, "another is served");
+        ensure!(
+            barge.released("second").await? == green,
+            "another is served"
+        );
         let load = load.stop().await?;
         told("pause", &load);
         load.ensure_nothing_lost()
@@ -132,7 +135,7 @@ fn stays() -> [Stay; 6] {
             ReleasePhase::Starting,
             "never-ready",
             &[("NEVER_READY", "true")],
-            json!({}),
+            json!({"drain": "3s"}),
         ),
         stay(
             ReleasePhase::Checking,
@@ -171,7 +174,8 @@ fn stays() -> [Stay; 6] {
 async fn leave_no_room(barge: &Barge) -> Result<()> {
     let pods = barge.namespace.api::<Pod>();
     let pods = pods.list(&ListParams::default()).await?.items.len();
-    let quota = json!({"metadata": {"name": NO_ROOM}, "spec": {"hard": {"pods": pods.to_string()}}});
+    let quota =
+        json!({"metadata": {"name": NO_ROOM}, "spec": {"hard": {"pods": pods.to_string()}}});
     let quotas = barge.namespace.api::<ResourceQuota>();
     quotas
         .create(&PostParams::default(), &serde_json::from_value(quota)?)

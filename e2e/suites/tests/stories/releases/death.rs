@@ -37,7 +37,10 @@ async fn a_revision_that_dies_after_the_switch_gives_the_requests_back() -> Resu
         ensure!(died.is_some(), "it died before it was switched to");
         let silence = load.longest_silence();
         figure("release.death.silence", silence.as_millis(), "ms at most");
-        ensure!(silence < SILENCE_MAX, "nothing was answered for {silence:?}");
+        ensure!(
+            silence < SILENCE_MAX,
+            "nothing was answered for {silence:?}"
+        );
         Ok(())
     })
     .await

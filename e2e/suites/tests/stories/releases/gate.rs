@@ -4,9 +4,9 @@ use std::{ops::Range, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Service;
-use kube::api::{Patch, PatchParams};
-use orlop_crds::release::{CommandOutcome, HoldReason, ReleasePhase, Verb};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::api::{ListParams, Patch, PatchParams};
+use orlop_crds::release::{CommandOutcome, HoldReason, ReleasePhase, ReleaseStatus, Verb};
 use orlop_suites::{Barge, Operator, Report, eventually, figure, in_namespace, observe_for};
 use serde_json::{Value, json};
 
@@ -38,9 +38,9 @@ async fn a_gate_opens_for_a_promotion_alone_and_the_way_back_is_warm() -> Result
 
         let promoted = load.elapsed();
         barge.order(Verb::Promote, &green).await?;
-        barge.in_phase(ReleasePhase::Keeping).await?;
+        let kept = barge.in_phase(ReleasePhase::Keeping).await?;
         barge.answers_at(Barge::NAME, "second").await?;
-        is_warm(&barge, &blue).await?;
+        is_warm(&barge, &kept).await?;
 
         let undone = load.elapsed();
         barge.order(Verb::Undo, &blue).await?;
@@ -63,12 +63,7 @@ async fn a_gate_opens_for_a_promotion_alone_and_the_way_back_is_warm() -> Result
 }
 
 /// Times of a switch from one revision to another, as clients saw it.
-fn switched(
-    how: &str,
-    load: &Report,
-    asked: Range<Duration>,
-    [from, to]: [&str; 2],
-) -> Result<()> {
+fn switched(how: &str, load: &Report, asked: Range<Duration>, [from, to]: [&str; 2]) -> Result<()> {
     let first = load.first_answer(to, asked.clone());
     let first = first.with_context(|| format!("{to} never answered"))?;
     let name = |measured: &str| format!("release.gate.{how}-to-{measured}");
@@ -76,7 +71,9 @@ fn switched(
     for (kept, connections) in [(false, "new"), (true, "kept")] {
         let last = load.last_answer(from, asked.clone(), kept);
         let last = last.unwrap_or_default().as_millis();
-        let name = name(&format!("last-answer-of-old-over-{connections}-connections"));
+        let name = name(&format!(
+            "last-answer-of-old-over-{connections}-connections"
+        ));
         figure(&name, last, "ms");
     }
     Ok(())
@@ -153,9 +150,18 @@ async fn stays_gated(barge: &Barge, green: &str) -> Result<()> {
 }
 
 /// What was served before is there in full, in pods that were never connected to.
-async fn is_warm(barge: &Barge, revision: &str) -> Result<()> {
+async fn is_warm(barge: &Barge, kept: &ReleaseStatus) -> Result<()> {
+    let revision = &kept.from;
+    let of_revision = ListParams::default().labels(&format!("{REVISION}={revision}"));
+    let pods = barge.namespace.api::<Pod>();
     let what = format!("{revision} is kept warm");
     eventually(WARM_WITHIN, what, async || {
+        let pods = pods.list(&of_revision).await?.items;
+        let old = pods.iter().filter(|pod| {
+            let created = pod.metadata.creation_timestamp.as_ref();
+            created.is_none_or(|created| created.0 < kept.since.0)
+        });
+        ensure!(old.count() == 0, "not all pods are fresh");
         let replicas = barge.replicas(revision).await?;
         let all = (Barge::REPLICAS, Barge::REPLICAS);
         ensure!(replicas == all, "existing and ready: {replicas:?}");

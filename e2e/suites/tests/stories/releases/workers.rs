@@ -61,15 +61,18 @@ async fn workers_take_the_queue_over_without_doing_a_job_twice() -> Result<()> {
 
         let over = Arc::new(AtomicBool::new(false));
         let (published, ()) = try_join(publish(&broker, &over), async {
-            let released = release(namespace, &pool, releases).await;
+            let done = release(namespace, &pool, releases).await;
             over.store(true, Ordering::Relaxed);
-            released
+            done
         })
         .await?;
         eventually(DONE_WITHIN, "every job is done", async || {
             let done = broker.count("messages_acked_total").await?;
             let left = broker.count("messages").await?;
-            ensure!(done == published && left == 0, "{done} of {published} are done, {left} left");
+            ensure!(
+                done == published && left == 0,
+                "{done} of {published} are done, {left} left"
+            );
             Ok(())
         })
         .await?;
@@ -117,7 +120,10 @@ async fn release(namespace: &TestNamespace, pool: &Value, releases: usize) -> Re
         figure("release.workers.took", took.as_millis(), "ms");
         ensure!(workers(namespace, &after).await? == WORKERS, "not all work");
         let left = workers(namespace, &before).await?;
-        ensure!(left == 0, "{left} workers of the previous revision are left");
+        ensure!(
+            left == 0,
+            "{left} workers of the previous revision are left"
+        );
         before = after;
     }
     Ok(())
