@@ -124,7 +124,8 @@ pub struct DatabaseComponent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CacheComponent {
-    /// Unique in the application. The CacheTier is called `<application>-<name>`.
+    /// Unique in the application. The CacheTier is called `<application>-<name>`, which may have 47
+    /// characters.
     #[schemars(
         length(min = 1, max = 20),
         regex(pattern = rules::LABEL),

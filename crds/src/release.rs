@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -348,6 +348,11 @@ pub struct ReleaseStatus {
     pub from_replicas: i32,
     /// When this phase began.
     pub since: Time,
+    /// When the release began.
+    pub begun: MicroTime,
+    /// When it was decided that requests go to `to`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<MicroTime>,
     /// Whether somebody has promoted `to`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted: Option<Promotion>,

@@ -1,6 +1,7 @@
 //! `cargo xtask test [unit|cluster]`: everything that proves itself by running.
 
 mod services;
+mod targets;
 
 use std::path::Path;
 use std::process::{Child, Command};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use self::services::Broker;
+use self::{services::Broker, targets::Targets};
 use crate::cluster::Layout;
 use crate::command;
 use crate::progress::Progress;
@@ -19,7 +20,6 @@ use crate::workspace;
 const LIMIT: Duration = Duration::from_mins(40);
 /// Live tests that run side by side: they mostly wait for pods.
 const LIVE_TESTS_AT_ONCE: &str = "--test-threads=4";
-const SUITES: &str = "orlop-suites";
 /// Whoever reads the log wants all that fails, not the first.
 const TESTS: [&str; 3] = ["test", "--locked", "--no-fail-fast"];
 
@@ -41,38 +41,35 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let root = workspace::root();
     let wanted = |part| args.part.is_none_or(|only| only == part);
     let mut stages = Stages::new();
-    if wanted(Part::Unit) {
+    let targets = Targets::read(&root)?;
+    // All at once: for a part of the workspace cargo would choose other features, and compile the
+    // dependencies again for each part. The programs are among it, which the suites call as a person
+    // does.
+    let built = stages.run_loud("build", || {
+        finish(cargo(&root).args(TESTS).args(["--workspace", "--no-run"]))
+    });
+    if built && wanted(Part::Unit) {
         stages.run_loud("unit tests", || {
-            finish(
-                cargo(&root)
-                    .args(TESTS)
-                    .args(["--workspace", "--exclude", SUITES]),
-            )
+            finish(cargo(&root).args(TESTS).args(targets.unit()))
         });
     }
-    if wanted(Part::Cluster) {
-        // The suites call them as a person does.
-        let built = stages.run_loud("programs", || {
-            let programs = ["orlop-cli", "orlop-worker", "xtask"];
-            let packages = programs.iter().flat_map(|name| ["-p", name]);
-            finish(cargo(&root).args(["build", "--locked"]).args(packages))
+    if built && wanted(Part::Cluster) {
+        let up = stages.run_loud("cluster up", || {
+            finish(
+                Command::new(workspace::THIS_PROGRAM)
+                    .args(["up", "examples/hello"])
+                    .current_dir(&root),
+            )
         });
-        let up = built
-            && stages.run_loud("cluster up", || {
-                finish(
-                    Command::new(workspace::THIS_PROGRAM)
-                        .args(["up", "examples/hello"])
-                        .current_dir(&root),
-                )
-            });
         if up {
-            stages.run_loud("runtimes", || runtimes(&root));
+            stages.run_loud("runtimes", || runtimes(&root, &targets));
             stages.run_loud("cluster suites", || {
                 let kubeconfig = root.join("target/cluster/kubeconfig");
                 let mut tests = cargo(&root);
                 tests
                     .args(TESTS)
-                    .args(["-p", SUITES, "--", LIVE_TESTS_AT_ONCE]);
+                    .args(targets.suites())
+                    .args(["--", LIVE_TESTS_AT_ONCE]);
                 finish(tests.env("ORLOP_KUBECONFIG", kubeconfig))
             });
         }
@@ -81,7 +78,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// The tests that need data services: those that `unit tests` left out as ignored.
-fn runtimes(root: &Path) -> anyhow::Result<()> {
+fn runtimes(root: &Path, targets: &Targets) -> anyhow::Result<()> {
     let progress = Progress::new();
     services::install(progress)?;
     let layout = Layout::of_this_checkout()?;
@@ -89,9 +86,9 @@ fn runtimes(root: &Path) -> anyhow::Result<()> {
     let mut tests = cargo(root);
     tests
         .args(TESTS)
-        .args(["--workspace", "--exclude", SUITES])
+        .args(targets.unit())
         // One after another: they measure, and each starts services of its own.
-        .args(["--tests", "--", "--ignored", "--test-threads=1"])
+        .args(["--", "--ignored", "--test-threads=1"])
         .envs(broker.environment());
     let result = finish(&mut tests);
     broker.stop()?;

@@ -10,6 +10,7 @@ use kube::{
     Api, Client,
     api::{DynamicObject, Patch, PatchParams},
 };
+use orlop_crds::Reason;
 
 use crate::{
     Failure,
@@ -21,7 +22,7 @@ use crate::{
     why,
 };
 
-const FIELD_MANAGER: &str = "orlop-cli";
+pub(crate) const FIELD_MANAGER: &str = "orlop-cli";
 /// How often the status is read while waiting.
 const REFRESH: Duration = Duration::from_millis(500);
 /// A stall shorter than this may heal without its author: a Secret that is applied right after.
@@ -54,6 +55,11 @@ pub(crate) async fn run(args: &Apply, connection: &Connection) -> Result<(), Fai
         Ended::Stalled(reports) => {
             let why = explain(&cluster, &reports, &judged.sources).await?;
             Err(Failure::NotReady(why))
+        }
+        Ended::Undecided(reports) => {
+            let why = explain(&cluster, &reports, &judged.sources).await?;
+            let undecided = format!("{why}\nnothing goes on by itself: it waits for your decision");
+            Err(Failure::NotReady(undecided))
         }
         Ended::Late(reports) => {
             let why = explain(&cluster, &reports, &judged.sources).await?;
@@ -94,6 +100,8 @@ enum Ended {
     Ready,
     /// Something stays stalled: waiting longer would not help.
     Stalled(Vec<Report>),
+    /// All that is not ready waits for somebody to promote it, or is held back.
+    Undecided(Vec<Report>),
     Late(Vec<Report>),
 }
 
@@ -114,6 +122,9 @@ async fn wait(
         if reports.iter().all(|report| report.ready) {
             return Ok(Ended::Ready);
         }
+        if is_undecided(&reports) && !goes_on_by_itself(cluster, &reports).await? {
+            return Ok(Ended::Undecided(reports));
+        }
         if reports.iter().any(|report| report.stalled) {
             stalled_since.get_or_insert_with(Instant::now);
         } else {
@@ -127,6 +138,37 @@ async fn wait(
         }
         tokio::time::sleep(REFRESH).await;
     }
+}
+
+/// Whether whatever is not ready is a matter of a person's decision on a release. What else is on
+/// its way still gets its time.
+fn is_undecided(reports: &[Report]) -> bool {
+    let is_matter_of_release =
+        |reason: Reason| matches!(reason, Reason::AwaitingPromotion | Reason::ReleaseHeld);
+    let mut waiting = reports.iter().filter(|report| !report.ready);
+    waiting.all(|report| {
+        let mut parts = report.components.iter().filter(|part| !part.ready);
+        let is_decided_by_release = report.known_reason().is_some_and(is_matter_of_release)
+            && parts.all(|part| is_matter_of_release(part.reason));
+        is_decided_by_release || report.serving.is_paused()
+    })
+}
+
+/// Whether a revision that waits to be promoted is promoted by itself when its time has come.
+async fn goes_on_by_itself(cluster: &Cluster, reports: &[Report]) -> anyhow::Result<bool> {
+    for report in reports.iter().filter(|report| !report.ready) {
+        let waiting = |part: &Report| {
+            let is_part = part.name == report.name && part.kind == report.kind
+                || part.application.as_ref() == Some(&report.name) && report.kind == "AppPlatform";
+            let waits = part.known_reason() == Some(Reason::AwaitingPromotion);
+            is_part && waits && !part.serving.asks && !part.serving.is_paused()
+        };
+        let parts = cluster.released(&report.namespace).await?;
+        if parts.iter().any(waiting) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn read(cluster: &Cluster, applied: &Applied<'_>) -> anyhow::Result<Report> {
@@ -145,8 +187,8 @@ async fn explain(
     let style = Style::of(&std::io::stderr());
     let mut explained = Vec::new();
     for report in reports.iter().filter(|report| !report.ready) {
-        let services = cluster.services(&report.namespace).await?;
-        explained.push(why::explain(report, &services, sources, style));
+        let parts = cluster.released(&report.namespace).await?;
+        explained.push(why::explain(report, &parts, sources, style));
     }
     Ok(explained.join("\n"))
 }

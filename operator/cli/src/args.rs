@@ -7,10 +7,17 @@ use clap::{Parser, Subcommand, ValueEnum};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  something went wrong: a file, the network, the API server
-  2  the command line was not understood
+  1  something went wrong: a file, the network, the API server, a command that was refused
+  2  the command line was not understood, or does not fit what there is
   3  a manifest is not valid
-  4  an application is not ready, or was not in time";
+  4  an application is not ready, was not in time, or a revision is held back";
+
+const RELEASE_HELP: &str = "\
+NAME is a service or a pool of workers. Where one word is not enough, it is KIND/NAME
+(appservice/shop-web, workerpool/shop-mail) or APPLICATION/COMPONENT (shop/web).
+
+A command is an annotation on the object, release.orlop.dev/command: <verb>@<revision>.
+It names its revision, so that one that comes late does nothing.";
 
 #[derive(Parser)]
 #[command(
@@ -51,6 +58,9 @@ pub(crate) enum Verb {
     Status(Status),
     /// Tell why something is not ready: cause, fix, place, what users notice, how to undo
     Why(Why),
+    /// See how a new revision takes over, and promote, abort, undo or pause it
+    #[command(subcommand, after_help = RELEASE_HELP)]
+    Release(Release),
 }
 
 #[derive(clap::Args)]
@@ -142,6 +152,70 @@ pub(crate) struct Why {
     /// The manifest, to point at the line
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Release {
+    /// Show what is served, where the release stands, what it waits for and what comes next
+    Status(ReleaseStatus),
+    /// Let the new revision pass the gate; one that is held back is released once more
+    Promote(Promote),
+    /// Hold the new revision back, and go on with the one before it
+    Abort(Subject),
+    /// Go back to the revision that was served before, or to another one that is kept
+    Undo(Undo),
+    /// Stop the release before its next step
+    Pause(Subject),
+    /// Let a paused release go on
+    Resume(Subject),
+    /// List the revisions that are kept and can be gone back to, the newest first
+    History(History),
+}
+
+/// What is released.
+#[derive(clap::Args)]
+pub(crate) struct Subject {
+    /// Service or pool of workers; also KIND/NAME or APPLICATION/COMPONENT
+    pub(crate) name: String,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ReleaseStatus {
+    #[command(flatten)]
+    pub(crate) subject: Subject,
+    /// Stay until the release has ended: 0 if the declared revision is served, 4 if it is held back
+    #[arg(short, long, conflicts_with = "output")]
+    pub(crate) watch: bool,
+    /// Format; words for people when left out
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Format>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Promote {
+    #[command(flatten)]
+    pub(crate) subject: Subject,
+    /// Past its checks as well
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Undo {
+    #[command(flatten)]
+    pub(crate) subject: Subject,
+    /// Revision to go back to, or at least its first 4 digits, or its number in the history
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) to: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct History {
+    #[command(flatten)]
+    pub(crate) subject: Subject,
+    /// Format; a table for people when left out
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Format>,
 }
 
 fn duration(text: &str) -> Result<Duration, orlop_crds::duration::InvalidDuration> {

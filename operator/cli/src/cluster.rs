@@ -9,7 +9,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, GroupVersionKind},
 };
-use orlop_crds::{AppService, schema};
+use orlop_crds::schema;
 
 use crate::{Failure, args::Connection, declared::Declared, report::Report};
 
@@ -74,12 +74,16 @@ impl Cluster {
         &self.namespace
     }
 
-    /// The services of a namespace, which tell who answers their requests.
-    pub(crate) async fn services(&self, namespace: &str) -> anyhow::Result<Vec<Report>> {
-        let api: Api<AppService> = Api::namespaced(self.client(), namespace);
-        let services = api.list(&ListParams::default().limit(LIST_LIMIT)).await;
-        let services = services.context("failed to list services")?;
-        Ok(services.iter().map(Report::from).collect())
+    /// What of a namespace is released by revisions, which tells who answers requests and who takes
+    /// jobs.
+    pub(crate) async fn released(&self, namespace: &str) -> anyhow::Result<Vec<Report>> {
+        let mut reports = Vec::new();
+        for kind in Declared::RELEASED {
+            let api = Api::namespaced_with(self.client(), namespace, &resource(kind));
+            let objects = list(kind, &api, &ListParams::default()).await?;
+            reports.extend(objects.iter().map(Declared::report));
+        }
+        Ok(reports)
     }
 
     /// All objects, ordered by kind, namespace and name.
@@ -91,13 +95,19 @@ impl Cluster {
                 Scope::Namespace => Api::namespaced_with(self.client(), &self.namespace, &resource),
                 Scope::All => Api::all_with(self.client(), &resource),
             };
-            let listed = api.list(&ListParams::default().limit(LIST_LIMIT)).await;
-            let listed = listed.with_context(|| format!("failed to list {}", resource.plural))?;
-            for object in listed {
-                objects.push(declared(kind, object)?);
-            }
+            objects.extend(list(kind, &api, &ListParams::default()).await?);
         }
         Ok(Found { objects })
+    }
+
+    /// Objects of one kind in the namespace whose labels fit.
+    pub(crate) async fn labelled(
+        &self,
+        kind: &str,
+        selector: &str,
+    ) -> anyhow::Result<Vec<Declared>> {
+        let api = Api::namespaced_with(self.client(), &self.namespace, &resource(kind));
+        list(kind, &api, &ListParams::default().labels(selector)).await
     }
 
     /// The object of this name, of the first kind that has one.
@@ -129,6 +139,17 @@ impl Cluster {
             found.with_context(|| format!("failed to read {kind}/{name} in {namespace}"))?;
         found.map(|object| declared(kind, object)).transpose()
     }
+}
+
+async fn list(
+    kind: &str,
+    api: &Api<DynamicObject>,
+    params: &ListParams,
+) -> anyhow::Result<Vec<Declared>> {
+    let listed = api.list(&params.clone().limit(LIST_LIMIT)).await;
+    let listed = listed.with_context(|| format!("failed to list {}", resource(kind).plural))?;
+    let objects = listed.into_iter();
+    objects.map(|object| declared(kind, object)).collect()
 }
 
 /// Where objects of a kind are found.

@@ -20,6 +20,9 @@ macro_rules! kinds {
             /// Names of the kinds, in the order in which objects are looked for and told of.
             pub(crate) const KINDS: &'static [&'static str] = &[$(stringify!($kind)),*];
 
+            /// Those that are released revision by revision.
+            pub(crate) const RELEASED: [&'static str; 2] = ["AppService", "WorkerPool"];
+
             /// `None` for a kind that this program does not know.
             pub(crate) fn from_value(
                 kind: &str,

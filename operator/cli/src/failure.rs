@@ -7,13 +7,15 @@ use std::{fmt, process::ExitCode};
 pub enum Failure {
     /// 1: something went wrong: a file, the network, the API server.
     Error(anyhow::Error),
+    /// 2: what the command line asks for does not fit what there is: what there is instead.
+    Unfit(String),
     /// 3: a manifest is not valid: one line for each mistake, with its place.
     Invalid(Vec<String>),
     /// 4: an application is not ready, or was not in time: why.
     NotReady(String),
 }
 
-/// 2: the command line was not understood; clap says why.
+/// 2: the command line was not understood, for which clap says why, or does not fit.
 pub(crate) const USAGE: u8 = 2;
 
 impl Failure {
@@ -21,6 +23,7 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Error(_) => 1,
+            Self::Unfit(_) => USAGE,
             Self::Invalid(_) => 3,
             Self::NotReady(_) => 4,
         })
@@ -31,6 +34,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Error(error) => write!(f, "error: {}", told(error)),
+            Self::Unfit(why) => write!(f, "error: {why}"),
             Self::Invalid(mistakes) => f.write_str(&mistakes.join("\n")),
             Self::NotReady(why) => f.write_str(why),
         }

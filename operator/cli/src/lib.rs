@@ -2,7 +2,8 @@
 //!
 //! What can be known without a cluster is known without one: `render` judges a manifest with the
 //! schema that the API server gets, and plans with the engine that the operator runs. `apply`,
-//! `status` and `why` read what the operator reports; none of them has an opinion of its own.
+//! `status`, `why` and `release` read what the operator reports; none of them has an opinion of its
+//! own.
 //!
 //! Results go to standard output, everything else to standard error. The exit codes are part of
 //! the interface: see [`Failure`].
@@ -15,6 +16,7 @@ mod failure;
 mod init;
 mod manifest;
 mod position;
+mod release;
 mod render;
 mod report;
 mod status;
@@ -59,5 +61,6 @@ fn run(args: Args) -> Result<(), Failure> {
         Verb::Apply(apply) => cluster::block_on(apply::run(&apply, &args.connection)),
         Verb::Status(status) => cluster::block_on(status::run(&status, &args.connection)),
         Verb::Why(why) => cluster::block_on(why::run(&why, &args.connection)),
+        Verb::Release(verb) => cluster::block_on(release::run(&verb, &args.connection)),
     }
 }

@@ -6,7 +6,7 @@ use orlop_crds::{
     AppPlatform, AppService, BrokerTier, CacheTier, ConditionType, DatabaseTier, Reason,
     WorkerPool,
     app_platform::ComponentStatus,
-    release::{ReleasePhase, ReleaseStatus},
+    release::{Hold, Promote, PromoteMode, ReleaseRecord, ReleaseStatus},
 };
 use orlop_plan::labels;
 
@@ -36,19 +36,42 @@ pub(crate) struct Report {
     pub(crate) serving: Serving,
 }
 
-/// Who answers requests to a service.
+/// Who answers requests to a service, or takes the jobs of a pool of workers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Serving {
     pub(crate) revision: Option<String>,
     pub(crate) ready_replicas: i32,
     pub(crate) release: Option<ReleaseStatus>,
+    /// Why the declared revision is not released, if it is held back.
+    pub(crate) hold: Option<Hold>,
+    /// Whether a new revision waits for somebody to promote it.
+    pub(crate) asks: bool,
 }
 
 impl Serving {
+    fn new(record: ReleaseRecord, ready_replicas: Option<i32>, promote: Option<&Promote>) -> Self {
+        Self {
+            revision: record.active_revision,
+            ready_replicas: ready_replicas.unwrap_or_default(),
+            release: record.release,
+            hold: record.hold,
+            asks: promote.and_then(|promote| promote.mode) == Some(PromoteMode::Manual),
+        }
+    }
+
     /// The revision that is on its way and not served yet.
     pub(crate) fn coming(&self) -> Option<&str> {
         let release = self.release.as_ref()?;
-        (release.phase == ReleasePhase::Starting).then_some(&release.to)
+        release
+            .phase
+            .is_before_switch()
+            .then_some(release.to.as_str())
+    }
+
+    /// Whether somebody has stopped the release.
+    pub(crate) fn is_paused(&self) -> bool {
+        let release = self.release.as_ref();
+        release.is_some_and(|release| release.paused_since.is_some())
     }
 }
 
@@ -67,14 +90,12 @@ impl From<&AppPlatform> for Report {
 impl From<&AppService> for Report {
     fn from(object: &AppService) -> Self {
         let status = object.status.clone().unwrap_or_default();
+        let release = object.spec.template.release.as_ref();
+        let promote = release.and_then(|release| release.pace.promote.as_ref());
         Self {
             summary: status.summary.unwrap_or_default(),
             endpoint: status.endpoint.unwrap_or_default(),
-            serving: Serving {
-                revision: status.record.active_revision,
-                ready_replicas: status.ready_replicas.unwrap_or_default(),
-                release: status.record.release,
-            },
+            serving: Serving::new(status.record, status.ready_replicas, promote),
             ..Self::new("AppService", &object.metadata, &status.conditions)
         }
     }
@@ -83,13 +104,11 @@ impl From<&AppService> for Report {
 impl From<&WorkerPool> for Report {
     fn from(object: &WorkerPool) -> Self {
         let status = object.status.clone().unwrap_or_default();
+        let release = object.spec.release.as_ref();
+        let promote = release.and_then(|release| release.promote.as_ref());
         Self {
             summary: status.summary.unwrap_or_default(),
-            serving: Serving {
-                revision: status.record.active_revision,
-                ready_replicas: status.ready_replicas.unwrap_or_default(),
-                release: None,
-            },
+            serving: Serving::new(status.record, status.ready_replicas, promote),
             ..Self::new("WorkerPool", &object.metadata, &status.conditions)
         }
     }
@@ -157,6 +176,11 @@ impl Report {
 
     pub(crate) fn title(&self) -> String {
         format!("{}/{}", self.kind, self.name)
+    }
+
+    /// The command by which a person decides of its release.
+    pub(crate) fn release_verb(&self, verb: &str) -> String {
+        format!("`orlop release {verb} {} -n {}`", self.name, self.namespace)
     }
 
     /// The reason as this program knows it; an operator of another version may know more.

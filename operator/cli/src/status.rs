@@ -4,6 +4,7 @@ use std::{io::Write as _, time::Duration};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use orlop_crds::Reason;
 use serde_json::Value;
 
 use crate::{
@@ -143,9 +144,7 @@ fn one(report: &Report, style: Style) -> String {
     if let Some(revision) = &report.serving.revision {
         lines.push(format!("revision {revision} is served"));
     }
-    if let Some(coming) = report.serving.coming() {
-        lines.push(format!("revision {coming} is being started"));
-    }
+    lines.extend(release(report));
     lines.push(String::new());
     if !report.components.is_empty() {
         let rows: Vec<_> = report.components.iter().map(component).collect();
@@ -160,6 +159,27 @@ fn one(report: &Report, style: Style) -> String {
         lines.push(style.table(&head, &rows));
     }
     lines.join("\n")
+}
+
+/// What is under way or held back, for which `orlop release status` has more words.
+fn release(report: &Report) -> impl Iterator<Item = String> {
+    let under_way = report.serving.release.as_ref().map(|release| {
+        let paused = match release.paused_since {
+            Some(_) => ", paused",
+            None => "",
+        };
+        let phase = release.phase.as_str();
+        format!(
+            "release {} -> {}: {phase}{paused}",
+            release.from, release.to
+        )
+    });
+    // Where the hold is the reason, the message has told of it.
+    let held = report.serving.hold.as_ref();
+    let held = held
+        .filter(|_| report.known_reason() != Some(Reason::ReleaseHeld))
+        .map(|hold| format!("revision {} is held back: {}", hold.revision, hold.message));
+    under_way.into_iter().chain(held)
 }
 
 fn component(component: &orlop_crds::app_platform::ComponentStatus) -> Vec<Cell> {
@@ -276,6 +296,40 @@ web/Pod/shop-web-1: the image cannot be fetched; correct `image`
 COMPONENT  READY  REASON           REVISION  REPLICAS  ENDPOINT
 web        False  ImagePullFailed            0/2
 edge       True   Available                  2/2
+"
+        );
+    }
+
+    #[test]
+    fn one_service_is_told_with_its_release_and_what_is_held_back() {
+        let object: AppService = serde_json::from_value(json!({
+            "apiVersion": "orlop.dev/v1alpha1",
+            "kind": "AppService",
+            "metadata": {"name": "shop-web", "namespace": "lantern", "generation": 2},
+            "spec": {"image": "web", "port": 80},
+            "status": {
+                "summary": "2/2",
+                "activeRevision": "0a0a0a0a0a",
+                "release": {"phase": "Starting", "from": "0a0a0a0a0a", "to": "0b0b0b0b0b",
+                    "fromReplicas": 2, "begun": "2026-01-01T00:00:00.000000Z",
+                    "since": "2026-01-01T00:00:00Z", "pausedSince": "2026-01-01T00:00:01Z"},
+                "hold": {"revision": "0c0c0c0c0c", "instead": "0b0b0b0b0b", "reason": "Undone",
+                    "message": "somebody went back", "since": "2026-01-01T00:00:00Z"},
+                "conditions": [
+                    {"type": "Ready", "status": "False", "reason": "Starting", "observedGeneration": 2,
+                     "message": "0 of 2 replicas are ready", "lastTransitionTime": "2026-01-01T00:01:00Z"},
+                ],
+            },
+        }))
+        .unwrap();
+        assert_eq!(
+            one(&Report::from(&object), Style::PLAIN),
+            "\
+AppService/shop-web  Starting  2/2
+0 of 2 replicas are ready
+revision 0a0a0a0a0a is served
+release 0a0a0a0a0a -> 0b0b0b0b0b: Starting, paused
+revision 0c0c0c0c0c is held back: somebody went back
 "
         );
     }

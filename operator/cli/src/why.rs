@@ -3,15 +3,16 @@
 use std::io::Write as _;
 
 use anyhow::Context as _;
-use orlop_crds::Reason;
+use orlop_crds::{Reason, release::ReleasePhase};
 use serde_json::Value;
 
 use crate::{
     Failure,
     args::{Connection, Why},
     cluster::{Cluster, Scope},
+    declared::Declared,
     manifest::Source,
-    report::Report,
+    report::{Report, Serving},
     terminal::{Mood, Style},
 };
 
@@ -24,9 +25,9 @@ pub(crate) async fn run(args: &Why, connection: &Connection) -> Result<(), Failu
         None if args.all_namespaces => cluster.find(Scope::All).await?,
         None => cluster.find(Scope::Namespace).await?,
     };
-    // An application speaks for its services: who they are served by is theirs to tell.
-    let services = match &args.name {
-        Some(_) => cluster.services(cluster.namespace()).await?,
+    // An application speaks for its parts: which revision of them serves is theirs to tell.
+    let parts = match &args.name {
+        Some(_) => cluster.released(cluster.namespace()).await?,
         None => found.reports(),
     };
     let reports = found.reports();
@@ -38,7 +39,7 @@ pub(crate) async fn run(args: &Why, connection: &Connection) -> Result<(), Failu
     let explained: Vec<_> = asked
         .iter()
         .filter(|report| !report.ready)
-        .map(|report| explain(report, &services, &sources, style))
+        .map(|report| explain(report, &parts, &sources, style))
         .collect();
     let text = match (asked.as_slice(), explained.is_empty()) {
         ([], _) => "nothing is declared here\n".to_owned(),
@@ -66,7 +67,7 @@ pub(crate) async fn run(args: &Why, connection: &Connection) -> Result<(), Failu
 /// Everything that is to be said of one object that is not ready.
 pub(crate) fn explain(
     report: &Report,
-    services: &[Report],
+    parts: &[Report],
     sources: &[Source],
     style: Style,
 ) -> String {
@@ -77,7 +78,7 @@ pub(crate) fn explain(
         Mood::Waiting
     };
     let cause = Cause::read(&report.message, reason);
-    let service = affected(report, &cause, services);
+    let part = affected(report, &cause, parts);
     let mut lines = vec![format!(
         "{} is not ready: {}",
         report.title(),
@@ -86,14 +87,14 @@ pub(crate) fn explain(
     let mut say = |name: &str, text: &str| lines.push(format!("  {name:<6} {text}"));
     say("cause", &cause.text);
     if let Some(reason) = reason {
-        say("fix", reason.fix());
+        say("fix", &fix(reason, part));
     }
     let in_source = |source| place(source, report, &cause, reason);
     if let Some(place) = sources.iter().find_map(in_source) {
         say("place", &place);
     }
-    say("users", &noticed(report, &cause, service));
-    say("undo", &undo(report, service));
+    say("users", &noticed(report, &cause, part));
+    say("undo", &undo(report, part));
     lines.join("\n")
 }
 
@@ -120,51 +121,109 @@ impl Cause {
     }
 }
 
-/// The service that the cause is about: the object itself, or a part of the application.
-fn affected<'a>(report: &'a Report, cause: &Cause, services: &'a [Report]) -> Option<&'a Report> {
-    if report.kind == "AppService" {
+/// What the cause is about and is released by revisions: the object itself, or a part of the
+/// application.
+fn affected<'a>(report: &'a Report, cause: &Cause, parts: &'a [Report]) -> Option<&'a Report> {
+    if Declared::RELEASED.contains(&report.kind) {
         return Some(report);
     }
     let name = format!("{}-{}", report.name, cause.component);
-    services
+    parts
         .iter()
-        .filter(|service| service.kind == "AppService")
-        .find(|service| service.name == name && service.namespace == report.namespace)
+        .filter(|part| Declared::RELEASED.contains(&part.kind))
+        .find(|part| part.name == name && part.namespace == report.namespace)
 }
 
-fn noticed(report: &Report, cause: &Cause, service: Option<&Report>) -> String {
-    let Some(service) = service else {
-        let part = report
-            .components
-            .iter()
-            .find(|part| part.name == cause.component);
-        let (kind, name, count) = match part {
-            Some(part) => (part.kind.as_str(), &part.name, part.replicas.as_deref()),
-            None => (report.kind, &report.name, Some(report.summary.as_str())),
-        };
-        return match (kind, count.filter(|count| !count.is_empty())) {
-            ("WorkerPool", Some(count)) => {
-                format!("{count} workers of {name} are ready; jobs wait in the queue, none is lost")
-            }
-            ("DatabaseTier" | "CacheTier" | "BrokerTier", Some(count)) => {
-                format!("{count} nodes of {name} are ready; who uses it waits, or goes on without")
-            }
-            ("Deployment", Some(count)) => format!("{count} replicas of {name} are ready"),
-            _ => "nothing of it answers yet".to_owned(),
-        };
+/// The fix of the reason; what is to be decided of a release as the very command.
+fn fix(reason: Reason, part: Option<&Report>) -> String {
+    let Some(part) = part else {
+        return reason.fix().to_owned();
     };
-    let serving = &service.serving;
-    match (&serving.revision, serving.coming()) {
-        (Some(old), Some(new)) if serving.ready_replicas > 0 => {
-            format!("nothing: revision {old} answers, {new} is not served before it is ready")
+    match reason {
+        Reason::AwaitingPromotion => format!(
+            "{}, or {}",
+            part.release_verb("promote"),
+            part.release_verb("abort")
+        ),
+        Reason::ReleaseHeld => format!(
+            "declare another revision, or let this one through: {}",
+            part.release_verb("promote")
+        ),
+        _ if part.serving.is_paused() => format!(
+            "{}; the release is paused: {}",
+            reason.fix(),
+            part.release_verb("resume")
+        ),
+        _ => reason.fix().to_owned(),
+    }
+}
+
+fn noticed(report: &Report, cause: &Cause, part: Option<&Report>) -> String {
+    match part {
+        Some(part) if part.kind == "AppService" => noticed_of_service(&part.serving),
+        Some(part) => noticed_of_workers(part).unwrap_or_else(|| noticed_of_other(report, cause)),
+        None => noticed_of_other(report, cause),
+    }
+}
+
+fn noticed_of_service(serving: &Serving) -> String {
+    let held = serving.hold.as_ref().map(|hold| hold.revision.as_str());
+    match (&serving.revision, serving.coming(), held) {
+        (Some(old), _, Some(held)) if serving.ready_replicas > 0 => {
+            format!("nothing: revision {old} answers, {held} is held back")
         }
-        (Some(revision), _) if serving.ready_replicas > 0 => {
+        (Some(old), Some(new), _) if serving.ready_replicas > 0 => match &serving.release {
+            Some(release) if release.phase == ReleasePhase::Gated => {
+                format!(
+                    "nothing: revision {old} answers, {new} is not served before it is promoted"
+                )
+            }
+            _ => format!("nothing: revision {old} answers, {new} is not served before it is ready"),
+        },
+        (Some(revision), ..) if serving.ready_replicas > 0 => {
             format!(
                 "requests are answered by {} of revision {revision}",
                 replicas(serving.ready_replicas)
             )
         }
         _ => "requests are not answered: no replica is ready".to_owned(),
+    }
+}
+
+/// While another revision than the declared one takes the jobs.
+fn noticed_of_workers(pool: &Report) -> Option<String> {
+    let serving = &pool.serving;
+    let old = serving.revision.as_ref()?;
+    let held = serving.hold.as_ref().map(|hold| hold.revision.as_str());
+    match (held, serving.coming()) {
+        (Some(held), _) => Some(format!(
+            "nothing: workers of revision {old} take the jobs, {held} is held back"
+        )),
+        (None, Some(new)) => Some(format!(
+            "nothing: workers of revision {old} take the jobs, {new} is on its way"
+        )),
+        (None, None) => None,
+    }
+}
+
+fn noticed_of_other(report: &Report, cause: &Cause) -> String {
+    let part = report
+        .components
+        .iter()
+        .find(|part| part.name == cause.component);
+    let (kind, name, count) = match part {
+        Some(part) => (part.kind.as_str(), &part.name, part.replicas.as_deref()),
+        None => (report.kind, &report.name, Some(report.summary.as_str())),
+    };
+    match (kind, count.filter(|count| !count.is_empty())) {
+        ("WorkerPool", Some(count)) => {
+            format!("{count} workers of {name} are ready; jobs wait in the queue, none is lost")
+        }
+        ("DatabaseTier" | "CacheTier" | "BrokerTier", Some(count)) => {
+            format!("{count} nodes of {name} are ready; who uses it waits, or goes on without")
+        }
+        ("Deployment", Some(count)) => format!("{count} replicas of {name} are ready"),
+        _ => "nothing of it answers yet".to_owned(),
     }
 }
 
@@ -175,17 +234,25 @@ fn replicas(count: i32) -> String {
     }
 }
 
-fn undo(report: &Report, service: Option<&Report>) -> String {
-    if service.is_none() && report.kind != "AppPlatform" {
-        return "apply the manifest as it was before".to_owned();
-    }
-    let serving = service.map(|service| &service.serving);
-    match serving.and_then(|serving| Some((serving.revision.as_ref()?, serving.coming()))) {
-        Some((old, Some(_))) => format!(
-            "apply the manifest as it was before: revision {old} still runs, and is served on"
-        ),
-        Some((_, None)) => "apply the manifest as it was before".to_owned(),
-        None => "nothing was served before: there is nothing to go back to".to_owned(),
+fn undo(report: &Report, part: Option<&Report>) -> String {
+    const AS_BEFORE: &str = "apply the manifest as it was before";
+    let Some(part) = part else {
+        return match report.kind {
+            "AppPlatform" => "nothing was served before: there is nothing to go back to",
+            _ => AS_BEFORE,
+        }
+        .to_owned();
+    };
+    let serving = &part.serving;
+    match (&serving.revision, serving.coming(), &serving.hold) {
+        (Some(served), _, Some(_)) => {
+            format!("{AS_BEFORE}: revision {served} is served, and goes on")
+        }
+        (Some(old), Some(_), None) => {
+            format!("{AS_BEFORE}: revision {old} still runs, and is served on")
+        }
+        (Some(_), None, None) => AS_BEFORE.to_owned(),
+        (None, ..) => "nothing was served before: there is nothing to go back to".to_owned(),
     }
 }
 
@@ -348,7 +415,8 @@ spec:
         let web = service(&json!({
             "activeRevision": "1",
             "readyReplicas": 2,
-            "release": {"phase": "Starting", "from": "1", "to": "2", "fromReplicas": 2, "since": "2026-01-01T00:00:00Z"},
+            "release": {"phase": "Starting", "from": "1", "to": "2", "fromReplicas": 2,
+                "begun": "2026-01-01T00:00:00.000000Z", "since": "2026-01-01T00:00:00Z"},
         }));
         assert_eq!(
             explain(&report, &[web], &[source()], Style::PLAIN),
@@ -359,6 +427,52 @@ AppPlatform/shop is not ready: ImagePullFailed
   place  app.yaml:10 (spec.services[1].image)
   users  nothing: revision 1 answers, 2 is not served before it is ready
   undo   apply the manifest as it was before: revision 1 still runs, and is served on"
+        );
+    }
+
+    #[test]
+    fn what_waits_for_a_person_is_told_with_the_commands_that_decide_it() {
+        let report = platform(
+            "AwaitingPromotion",
+            "web/Deployment/shop-web-0b: it is ready and waits to be promoted",
+        );
+        let web = service(&json!({
+            "activeRevision": "0a",
+            "readyReplicas": 2,
+            "release": {"phase": "Gated", "from": "0a", "to": "0b", "fromReplicas": 2,
+                "begun": "2026-01-01T00:00:00.000000Z", "since": "2026-01-01T00:00:00Z"},
+        }));
+        assert_eq!(
+            explain(&report, &[web], &[], Style::PLAIN),
+            "\
+AppPlatform/shop is not ready: AwaitingPromotion
+  cause  web/Deployment/shop-web-0b: it is ready and waits to be promoted
+  fix    `orlop release promote shop-web -n lantern`, or `orlop release abort shop-web -n lantern`
+  users  nothing: revision 0a answers, 0b is not served before it is promoted
+  undo   apply the manifest as it was before: revision 0a still runs, and is served on"
+        );
+    }
+
+    #[test]
+    fn a_revision_that_is_held_back_is_told_with_the_one_that_answers() {
+        let message = format!(
+            "web/AppService/shop-web: revision 0b is held back, because its release was aborted; revision 0a is served; {}",
+            Reason::ReleaseHeld.fix()
+        );
+        let web = service(&json!({
+            "activeRevision": "0a",
+            "readyReplicas": 2,
+            "hold": {"revision": "0b", "instead": "0a", "reason": "Aborted",
+                "message": "its release was aborted", "since": "2026-01-01T00:00:00Z"},
+        }));
+        assert_eq!(
+            explain(&platform("ReleaseHeld", &message), &[web], &[], Style::PLAIN),
+            "\
+AppPlatform/shop is not ready: ReleaseHeld
+  cause  web/AppService/shop-web: revision 0b is held back, because its release was aborted; revision 0a is served
+  fix    declare another revision, or let this one through: `orlop release promote shop-web -n lantern`
+  users  nothing: revision 0a answers, 0b is held back
+  undo   apply the manifest as it was before: revision 0a is served, and goes on"
         );
     }
 

@@ -212,11 +212,11 @@ fn a_command_line_that_is_not_understood_ends_with_2_and_help_with_0() {
 #[test]
 fn without_a_cluster_the_verbs_that_need_one_say_so() {
     let folder = Folder::new("nowhere");
-    for verb in ["status", "why"] {
-        let output = folder.orlop(&[verb]);
-        assert_eq!(output.status.code(), Some(1), "{verb}");
+    for verb in [&["status"][..], &["why"], &["release", "status", "web"]] {
+        let output = folder.orlop(verb);
+        assert_eq!(output.status.code(), Some(1), "{verb:?}");
         let told = text(&output.stderr);
-        assert!(told.contains("--kubeconfig"), "{verb}: {told}");
+        assert!(told.contains("--kubeconfig"), "{verb:?}: {told}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use orlop_crds::release::ReleasePhase;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet},
@@ -69,11 +70,42 @@ impl Collector for Gauges {
             "orlop_object_ready",
             "Objects that are ready",
             ready,
+        )?;
+        let phases = self
+            .phases::<orlop_crds::AppService>()
+            .chain(self.phases::<orlop_crds::WorkerPool>());
+        family(
+            &mut encoder,
+            "orlop_release_phase",
+            "Releases that are in a phase",
+            phases,
         )
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PhaseLabels {
+    kind: &'static str,
+    phase: &'static str,
+}
+
 impl Gauges {
+    fn phases<P: Primary>(&self) -> impl Iterator<Item = (PhaseLabels, f64)> {
+        let is_in = |object: &P, phase| {
+            let record = object.recorded_status().and_then(P::releases);
+            let release = record.and_then(|record| record.release.as_ref());
+            release.is_some_and(|release| release.phase == phase)
+        };
+        ReleasePhase::ALL.into_iter().map(move |phase| {
+            let labels = PhaseLabels {
+                kind: P::KIND.as_str(),
+                phase: phase.as_str(),
+            };
+            let store = P::store(&self.caches);
+            (labels, count(store.count(|object| is_in(object, phase))))
+        })
+    }
+
     fn counts<P: Primary>(&self) -> (KindLabel, f64, f64) {
         let store = P::store(&self.caches);
         let label = KindLabel {

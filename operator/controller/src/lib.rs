@@ -31,6 +31,7 @@ mod questions;
 mod queue;
 mod rabbitmq;
 mod refusals;
+mod releases;
 mod report;
 mod valkey;
 mod workers;

@@ -64,6 +64,17 @@ pub(crate) struct KindLabel {
     pub(crate) kind: String,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ReleaseLabel {
+    pub(crate) kind: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct OutcomeLabels {
+    pub(crate) kind: &'static str,
+    pub(crate) outcome: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct NameLabel {
     pub(crate) name: String,
@@ -75,6 +86,20 @@ pub(crate) struct Durations;
 impl MetricConstructor<Histogram> for Durations {
     fn new_metric(&self) -> Histogram {
         Histogram::new(SECONDS)
+    }
+}
+
+/// Bounds of a release in seconds: from one that is only switched to a day at a gate.
+const RELEASE_SECONDS: [f64; 12] = [
+    1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 7200.0, 86_400.0,
+];
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReleaseDurations;
+
+impl MetricConstructor<Histogram> for ReleaseDurations {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(RELEASE_SECONDS)
     }
 }
 
@@ -97,6 +122,8 @@ pub(crate) struct Metrics {
     pub(crate) writes: Family<WriteLabels, Counter>,
     pub(crate) undecodable: Family<KindLabel, Counter>,
     pub(crate) watch_errors: Family<KindLabel, Counter>,
+    pub(crate) release_time: Family<OutcomeLabels, Histogram, ReleaseDurations>,
+    pub(crate) switch_time: DurationFamily<ReleaseLabel>,
 }
 
 impl Metrics {
@@ -116,6 +143,8 @@ impl Metrics {
             writes: Family::default(),
             undecodable: Family::default(),
             watch_errors: Family::default(),
+            release_time: Family::new_with_constructor(ReleaseDurations),
+            switch_time: Family::new_with_constructor(Durations),
         }
     }
 
@@ -206,6 +235,18 @@ impl Metrics {
             "orlop_watch_errors",
             "Watches that broke and were started again",
             self.watch_errors.clone(),
+        );
+        registry.register_with_unit(
+            "orlop_release_duration",
+            "How long a release took, by how it ended: served, held or superseded",
+            Unit::Seconds,
+            self.release_time.clone(),
+        );
+        registry.register_with_unit(
+            "orlop_release_switch",
+            "From the decision to switch until nothing but the new revision is addressed and answers",
+            Unit::Seconds,
+            self.switch_time.clone(),
         );
     }
 }

@@ -52,17 +52,22 @@ async fn answer(question: &Question) -> Result<(), String> {
     }
 }
 
-/// Each time over a new connection, since one that is open may lead elsewhere.
+/// Each time over a new connection, since one that is open may lead elsewhere. An answer in another
+/// protocol, such as HTTP/2's, is one.
 async fn reach(at: &Address, times: u32) -> Result<(), String> {
     for _ in 0..times {
-        get(at, 0).await?;
+        match get(at, 0).await {
+            Ok(_) | Err(ReadFailure::Failed(_)) => (),
+            Err(failure) => return Err(told(at, &failure)),
+        }
     }
     Ok(())
 }
 
 async fn http(at: &Address, status: u16, text: Option<&str>) -> Result<(), String> {
     let bytes = if text.is_some() { BODY_BYTES } else { 0 };
-    let (found, body) = get(at, bytes).await?;
+    let answer = get(at, bytes).await;
+    let (found, body) = answer.map_err(|failure| told(at, &failure))?;
     if found.as_u16() != status {
         return Err(format!(
             "GET {} gives status {} instead of {status}",
@@ -78,15 +83,17 @@ async fn http(at: &Address, status: u16, text: Option<&str>) -> Result<(), Strin
     }
 }
 
-async fn get(at: &Address, bytes: usize) -> Result<(StatusCode, String), String> {
-    let told = |failure: ReadFailure| format!("GET {}: {failure}", at.path);
-    let connection = Connection::open(&at.ip.to_string(), at.port, None).await;
-    let mut connection = connection.map_err(told)?.named(&at.host);
-    let answer = connection.peek(&at.path, bytes).await.map_err(told)?;
+async fn get(at: &Address, bytes: usize) -> Result<(StatusCode, String), ReadFailure> {
+    let connection = Connection::open(&at.ip.to_string(), at.port, None).await?;
+    let answer = connection.named(&at.host).peek(&at.path, bytes).await?;
     Ok((
         answer.status,
         String::from_utf8_lossy(&answer.body).into_owned(),
     ))
+}
+
+fn told(at: &Address, failure: &ReadFailure) -> String {
+    format!("GET {}: {failure}", at.path)
 }
 
 /// The one number that a query gives now.
@@ -186,6 +193,53 @@ mod tests {
         for (body, expected) in cases {
             assert_eq!(number(&body), expected, "{body}");
         }
+    }
+
+    /// Answers each connection with these bytes.
+    async fn server(bytes: &'static [u8]) -> Address {
+        use tokio::io::AsyncWriteExt as _;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.write_all(bytes).await.unwrap();
+            }
+        });
+        Address {
+            ip: address.ip(),
+            port: address.port(),
+            host: "rope".to_owned(),
+            path: "/".to_owned(),
+        }
+    }
+
+    const SORRY: &[u8] = b"HTTP/1.1 503 Sorry\r\ncontent-length: 4\r\n\r\nsick";
+
+    #[tokio::test]
+    async fn whatever_answers_is_reached() {
+        // The first frame of an HTTP/2 server.
+        let settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+        for bytes in [SORRY, settings] {
+            assert_eq!(reach(&server(bytes).await, 3).await, Ok(()));
+        }
+        assert!(reach(&server(b"").await, 3).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_judged_by_its_status_and_its_text() {
+        let at = server(SORRY).await;
+        assert_eq!(http(&at, 503, Some("sick")).await, Ok(()));
+        let other = http(&at, 200, None).await;
+        assert_eq!(
+            other,
+            Err("GET / gives status 503 instead of 200".to_owned())
+        );
+        let other = http(&at, 503, Some("well")).await;
+        assert_eq!(
+            other,
+            Err("GET / gives an answer without 'well'".to_owned())
+        );
     }
 
     #[test]

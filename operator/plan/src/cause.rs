@@ -247,8 +247,8 @@ fn crashed(status: &ContainerStatus) -> Option<i32> {
 }
 
 fn terminated(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
-    let states = [&status.state, &status.last_state].into_iter().flatten();
-    states.filter_map(|state| state.terminated.as_ref()).next()
+    let mut newest_first = [&status.state, &status.last_state].into_iter().flatten();
+    newest_first.find_map(|state| state.terminated.as_ref())
 }
 
 fn ended(status: &ContainerStatus) -> Option<Cause> {

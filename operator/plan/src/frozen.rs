@@ -60,12 +60,20 @@ impl Template {
     }
 }
 
-/// Names of the newest templates: so many are kept.
-pub(crate) fn history(observed: &Observed, most: i32) -> impl Iterator<Item = ObjectName> {
+/// The templates that can be gone back to: the newest ones, so many, and that of the revision that
+/// was served before.
+pub(crate) fn history(
+    observed: &Observed,
+    most: i32,
+    previous: Option<String>,
+) -> impl Iterator<Item = ObjectName> {
     let mut kept: Vec<_> = observed.controller_revisions().collect();
     kept.sort_by_key(|object| std::cmp::Reverse(object.revision));
-    kept.into_iter()
+    let newest = kept
+        .into_iter()
         .take(usize::try_from(most).unwrap_or(0))
-        .filter_map(|object| object.metadata.name.as_deref())
-        .map(|name| ObjectName::new(Kind::ControllerRevision, name))
+        .filter_map(|object| object.metadata.name.clone());
+    newest
+        .chain(previous)
+        .map(|name| ObjectName::new(Kind::ControllerRevision, &name))
 }

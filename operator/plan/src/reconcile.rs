@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use jiff::Timestamp;
+use orlop_crds::release::ReleaseRecord;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Failure, Kind, ObjectName, Observed, Plan, Settings, Sources};
@@ -32,6 +33,11 @@ pub trait Reconcile {
     /// The data services that the plan asks about, as far as the observed world tells where they are.
     fn sources(&self, _observed: &Observed, _settings: &Settings) -> Sources {
         Sources::default()
+    }
+
+    /// What a status remembers of releases, for kinds that have them.
+    fn releases(_status: &Self::Status) -> Option<&ReleaseRecord> {
+        None
     }
 
     /// Validates and plans.

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use orlop_crds::{CacheTier, CacheTierStatus, Quantity, Reason, cache_tier::FormationPhase};
 use orlop_plan::{
-    Action, Answer, Entropy, Images, Kind, Object, ObjectName, Observed, Plan, Reconcile, Settings,
-    Snapshot, Write,
+    Action, Answer, Entropy, Images, Kind, Object, ObjectName, Observed, Plan, Reconcile, Refusal,
+    Settings, Snapshot, Write,
     cache::{
         Reading,
         reading::{Node, State, View},
@@ -255,6 +255,33 @@ fn a_new_configuration_reaches_one_node_at_a_time_and_only_while_all_is_well() {
     reading.nodes.get_mut("rope-2-1-0").unwrap().state = State::Unreachable("refused".to_owned());
     world.answers(reading);
     assert_eq!(updated(&world.pass()), 0);
+}
+
+#[test]
+fn pods_that_are_refused_are_told_until_they_stand() {
+    let mut world = World::new();
+    world.pass();
+    world.observed.refusals = vec![Refusal {
+        stateful_set: "rope-0-0".to_owned(),
+        message: "create Pod rope-0-0-0 in StatefulSet rope-0-0 failed error: pods \
+                  \"rope-0-0-0\" is forbidden: exceeded quota: berths, requested: pods=1"
+            .to_owned(),
+    }];
+    world.pass();
+    assert_eq!(world.ready(), Reason::QuotaExceeded.as_str());
+    world.observed.refusals.clear();
+    world.pass();
+    assert_eq!(world.ready(), Reason::Starting.as_str());
+}
+
+#[test]
+fn a_name_that_leaves_no_room_for_those_of_the_nodes_is_refused() {
+    for (length, reason) in [(47, Reason::Starting), (48, Reason::InvalidSpec)] {
+        let mut world = World::new();
+        world.cache.metadata.name = Some("r".repeat(length));
+        world.pass();
+        assert_eq!(world.ready(), reason.as_str(), "{length} characters");
+    }
 }
 
 #[test]

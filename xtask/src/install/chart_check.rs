@@ -85,7 +85,7 @@ fn the_chart_renders_as_recorded() {
             r#"operator={"watchNamespaces":["bay","cove"]}"#,
             r#"metrics={"serviceMonitor":{"enabled":true,"labels":{"team":"sea"}}}"#,
             r#"images={"pullSecrets":["harbour"]}"#,
-            r#"networkPolicy={"apiServerCIDRs":["192.0.2.0/24"]}"#,
+            r#"networkPolicy={"apiServerCIDRs":["192.0.2.0/24"],"extraEgress":[{"ports":[{"port":9090}]}]}"#,
             r#"podAnnotations={"a":"b"}"#,
             r#"podLabels={"c":"d"}"#,
             r#"nodeSelector={"deck":"lower"}"#,

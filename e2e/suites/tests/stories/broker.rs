@@ -2,39 +2,31 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{Method, Request};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service};
-use kube::{
-    ResourceExt as _,
-    api::{DeleteParams, ListParams},
-};
-use orlop_suites::{
-    Identity, TestNamespace, eventually, figure, fixture, in_namespace, made, ready_object, send,
-    verdict_of, with,
-};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::DeleteParams;
+use orlop_suites::{eventually, figure, fixture, in_namespace, send, verdict_of, with};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-/// A volume, an image of some size, and Erlang's start.
-const READY_WITHIN: Duration = Duration::from_mins(3);
-/// Secrets are looked at every 15 seconds.
-const BACK_WITHIN: Duration = Duration::from_mins(1);
-/// The broker is asked every second.
-const SET_BACK_WITHIN: Duration = Duration::from_secs(15);
+use crate::tier::Tier;
+
+/// The broker is asked every second; the rest is for a busy machine.
+const SET_BACK_WITHIN: Duration = Duration::from_mins(1);
 /// A broker that is silent for ten seconds may be busy.
-const TOLD_WITHIN: Duration = Duration::from_secs(30);
-/// A node has a minute to stop.
-const GONE_WITHIN: Duration = Duration::from_secs(90);
+const TOLD_WITHIN: Duration = Duration::from_mins(1);
 
 const BROKER: &str = "hold";
+/// Three Secrets, a ConfigMap, two Services, a StatefulSet.
+const OBJECTS: usize = 7;
 
 #[tokio::test]
 async fn a_broker_and_whatever_is_deleted_of_it_comes_back_with_its_messages() -> Result<()> {
     in_namespace("broker", async |namespace| {
-        let manifest = fixture(BROKER)?;
-        namespace.apply(&manifest).await?;
-        let broker = ready_object(namespace, &manifest, READY_WITHIN).await?;
+        let tier = Tier::start(namespace, fixture(BROKER)?).await?;
+        let broker = tier.object().await?;
         let queues = broker.data.pointer("/status/queues");
         ensure!(queues == Some(&json!(["letters"])), "declared: {queues:?}");
         let expected = [
@@ -43,30 +35,20 @@ async fn a_broker_and_whatever_is_deleted_of_it_comes_back_with_its_messages() -
             "letters.retry.1",
             "letters.retry.2",
         ];
-        let management = Management::of(namespace).await?;
+        let management = Management::of(&tier).await?;
         ensure!(management.queues().await? == expected.map(str::to_owned).into());
 
         management.publish("letters", 10).await?;
         dead_letters_are_kept_apart(&management).await?;
         what_is_deleted_on_the_broker_comes_back(&management).await?;
 
-        let password = secret(namespace, "hold-binding", "password").await?;
-        // The StatefulSet's own history carries its pods' labels.
-        let objects = made(namespace).await?.into_keys();
-        let objects: Vec<Identity> = objects
-            .filter(|identity| identity.kind() != "ControllerRevision")
-            .collect();
-        ensure!(objects.len() == 7, "made: {objects:?}");
-        for identity in &objects {
-            comes_back(namespace, identity).await?;
-        }
-        ready_object(namespace, &manifest, READY_WITHIN).await?;
-        let management = Management::of(namespace).await?;
+        let password = tier.secret("binding", "password").await?;
+        tier.each_of_its_objects_comes_back(OBJECTS).await?;
+        let management = Management::of(&tier).await?;
         management.holds("letters", 9).await?;
         management.holds("letters.dead", 1).await?;
-        let after = secret(namespace, "hold-binding", "password").await?;
+        let after = tier.secret("binding", "password").await?;
         ensure!(after == password, "users have another password");
-        figure("broker.deleted-and-restored", objects.len(), "objects");
         Ok(())
     })
     .await
@@ -75,24 +57,18 @@ async fn a_broker_and_whatever_is_deleted_of_it_comes_back_with_its_messages() -
 #[tokio::test]
 async fn messages_and_credentials_outlive_a_broker_that_is_made_again() -> Result<()> {
     in_namespace("keeps", async |namespace| {
-        let manifest = fixture(BROKER)?;
-        namespace.apply(&manifest).await?;
-        ready_object(namespace, &manifest, READY_WITHIN).await?;
-        Management::of(namespace)
-            .await?
-            .publish("letters", 50)
-            .await?;
-        let password = secret(namespace, "hold-auth", "admin-password").await?;
+        let tier = Tier::start(namespace, fixture(BROKER)?).await?;
+        Management::of(&tier).await?.publish("letters", 50).await?;
+        let password = tier.secret("auth", "admin-password").await?;
 
-        delete(namespace, &manifest).await?;
-        let left = claims(namespace).await?;
+        tier.delete().await?;
+        let left = tier.claims().await?;
         ensure!(left == 1, "{left} volumes are left");
 
-        namespace.apply(&manifest).await?;
-        ready_object(namespace, &manifest, READY_WITHIN).await?;
-        let after = secret(namespace, "hold-auth", "admin-password").await?;
+        tier.make().await?;
+        let after = tier.secret("auth", "admin-password").await?;
         ensure!(after == password, "the credentials are others");
-        Management::of(namespace).await?.holds("letters", 50).await
+        Management::of(&tier).await?.holds("letters", 50).await
     })
     .await
 }
@@ -101,16 +77,9 @@ async fn messages_and_credentials_outlive_a_broker_that_is_made_again() -> Resul
 async fn a_broker_that_is_to_be_deleted_with_its_data_leaves_nothing() -> Result<()> {
     in_namespace("deletion", async |namespace| {
         let manifest = with(fixture(BROKER)?, "/spec/deletion", json!("Delete"))?;
-        namespace.apply(&manifest).await?;
-        ready_object(namespace, &manifest, READY_WITHIN).await?;
-        delete(namespace, &manifest).await?;
-        eventually(GONE_WITHIN, "nothing is left", async || {
-            let (objects, claims) = (made(namespace).await?, claims(namespace).await?);
-            ensure!(objects.is_empty(), "{:?} are left", objects.keys());
-            ensure!(claims == 0, "{claims} volumes are left");
-            Ok(())
-        })
-        .await
+        let tier = Tier::start(namespace, manifest).await?;
+        tier.delete().await?;
+        tier.leaves_nothing().await
     })
     .await
 }
@@ -118,27 +87,27 @@ async fn a_broker_that_is_to_be_deleted_with_its_data_leaves_nothing() -> Result
 #[tokio::test]
 async fn a_password_that_somebody_changed_is_told_and_a_restart_sets_it_back() -> Result<()> {
     in_namespace("password", async |namespace| {
-        let manifest = fixture(BROKER)?;
-        namespace.apply(&manifest).await?;
-        ready_object(namespace, &manifest, READY_WITHIN).await?;
-        let management = Management::of(namespace).await?;
+        let tier = Tier::start(namespace, fixture(BROKER)?).await?;
+        let management = Management::of(&tier).await?;
         let changed = json!({"password": "barnacle", "tags": ["administrator"]});
         let user = "/api/users/orlop-admin";
         management.call(Method::PUT, user, Some(changed)).await?;
 
-        let (api, _) = namespace.api_of(&manifest).await?;
+        let began = Instant::now();
         eventually(TOLD_WITHIN, "the cause is told", async || {
-            let verdict = verdict_of(&api.get(BROKER).await?)?;
+            let verdict = verdict_of(&tier.object().await?)?;
             ensure!(verdict.reason == "CredentialsRefused", "{verdict:?}");
             let told = &verdict.message;
             ensure!(told.contains("Secret 'hold-auth'"), "{told}");
             Ok(())
         })
         .await?;
+        let took = format!("{:.1}", began.elapsed().as_secs_f64());
+        figure("broker.told.CredentialsRefused", took, "s");
 
         let pods = namespace.api::<Pod>();
         pods.delete("hold-0", &DeleteParams::default()).await?;
-        ready_object(namespace, &manifest, READY_WITHIN).await?;
+        tier.ready().await?;
         management.holds("letters", 0).await
     })
     .await
@@ -171,44 +140,6 @@ async fn what_is_deleted_on_the_broker_comes_back(management: &Management) -> Re
     Ok(())
 }
 
-async fn comes_back(namespace: &TestNamespace, identity: &Identity) -> Result<()> {
-    let api = identity.api(namespace);
-    let old = api.get(&identity.name).await?.uid();
-    api.delete(&identity.name, &DeleteParams::default()).await?;
-    eventually(BACK_WITHIN, format!("{identity} comes back"), async || {
-        let object = api.get(&identity.name).await?;
-        ensure!(object.uid() != old, "it is still the old one");
-        Ok(())
-    })
-    .await
-}
-
-/// Deletes the broker and waits until nothing runs any more.
-async fn delete(namespace: &TestNamespace, manifest: &Value) -> Result<()> {
-    let (api, object) = namespace.api_of(manifest).await?;
-    api.delete(&object.name_any(), &DeleteParams::default())
-        .await?;
-    eventually(GONE_WITHIN, "no pod is left", async || {
-        let pods = namespace.api::<Pod>().list(&ListParams::default()).await?;
-        ensure!(pods.items.is_empty(), "{} pods are left", pods.items.len());
-        ensure!(api.get_opt(BROKER).await?.is_none(), "the broker is left");
-        Ok(())
-    })
-    .await
-}
-
-async fn claims(namespace: &TestNamespace) -> Result<usize> {
-    let claims = namespace.api::<PersistentVolumeClaim>();
-    Ok(claims.list(&ListParams::default()).await?.items.len())
-}
-
-async fn secret(namespace: &TestNamespace, name: &str, key: &str) -> Result<String> {
-    let secret = namespace.api::<Secret>().get(name).await?;
-    let data = secret.data.with_context(|| format!("{name} is empty"))?;
-    let value = data.get(key).with_context(|| format!("{name}: no {key}"))?;
-    Ok(String::from_utf8(value.0.clone())?)
-}
-
 /// The broker's management interface, as the operator sees it.
 struct Management {
     address: SocketAddr,
@@ -216,14 +147,11 @@ struct Management {
 }
 
 impl Management {
-    async fn of(namespace: &TestNamespace) -> Result<Self> {
-        let service = namespace.api::<Service>().get(BROKER).await?;
-        let spec = service.spec.context("a Service has a spec")?;
-        let ip = spec.cluster_ip.context("the broker has no address")?;
-        let password = secret(namespace, "hold-auth", "admin-password").await?;
+    async fn of(tier: &Tier<'_>) -> Result<Self> {
+        let password = tier.secret("auth", "admin-password").await?;
         let credentials = BASE64_STANDARD.encode(format!("orlop-admin:{password}"));
         Ok(Self {
-            address: SocketAddr::new(ip.parse()?, 15672),
+            address: SocketAddr::new(tier.address().await?, 15672),
             authorization: format!("Basic {credentials}"),
         })
     }

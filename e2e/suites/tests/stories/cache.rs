@@ -8,14 +8,12 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     ResourceExt as _,
     api::{DeleteParams, ListParams},
 };
-use orlop_suites::{
-    Identity, TestNamespace, eventually, figure, fixture, in_namespace, made, ready_object,
-};
+use orlop_suites::{TestNamespace, eventually, figure, fixture, in_namespace, verdict_of};
 use redis::{cluster::ClusterClientBuilder, cluster_async::ClusterConnection};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -25,18 +23,18 @@ use tokio::{
     time::{Instant, interval},
 };
 
-/// Volumes, an image, and the forming of the cluster.
-const READY_WITHIN: Duration = Duration::from_mins(3);
+use crate::tier::Tier;
+
 /// Promised: all nodes killed and deleted at once, until all is as it was.
 const HEALED_WITHIN: Duration = Duration::from_mins(1);
-/// Secrets are looked at every 15 seconds.
-const BACK_WITHIN: Duration = Duration::from_mins(1);
-/// A node has half a minute to stop.
-const GONE_WITHIN: Duration = Duration::from_secs(90);
+/// A steady load writes as many in seconds.
+const WRITTEN_WITHIN: Duration = Duration::from_mins(2);
 /// What was written is on every volume after a second: `appendfsync everysec`.
 const DURABLE_AFTER: Duration = Duration::from_secs(1);
-/// A client's patience with one request.
-const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+/// A client's patience with one request: of one that goes on with the next, and of one that must
+/// know.
+const HASTY: Duration = Duration::from_millis(500);
+const PATIENT: Duration = Duration::from_secs(10);
 /// Between two writes: a steady load that leaves the cores to the cluster.
 const WRITE_EVERY: Duration = Duration::from_millis(5);
 /// How many writes there must be before something is done to the cache.
@@ -44,40 +42,27 @@ const WRITTEN_MIN: usize = 500;
 
 const CACHE: &str = "rope";
 const NODES: usize = 6;
+/// Three Secrets, a ConfigMap, two Services, a PodDisruptionBudget, a StatefulSet a node.
+const OBJECTS: usize = 7 + NODES;
 
 #[tokio::test]
 async fn whatever_is_deleted_of_a_cache_comes_back_with_its_keys() -> Result<()> {
     in_namespace("cache", async |namespace| {
-        let manifest = fixture(CACHE)?;
-        namespace.apply(&manifest).await?;
-        let begin = Instant::now();
-        ready_object(namespace, &manifest, READY_WITHIN).await?;
-        figure("cache.formed", begin.elapsed().as_secs_f32(), "s");
-        every_shard_survives_a_zone(namespace).await?;
+        let tier = Tier::start(namespace, fixture(CACHE)?).await?;
+        every_shard_survives_a_zone(&tier).await?;
 
-        let password = secret(namespace, "rope-binding", "password").await?;
-        let mut connection = connect(namespace, &password).await?;
+        let password = tier.secret("binding", "password").await?;
+        let mut connection = connect(namespace, &password, PATIENT).await?;
         for number in 0..100 {
             set(&mut connection, number).await?;
         }
-        let objects = made(namespace).await?.into_keys();
-        // The history of a StatefulSet carries the labels of its pods.
-        let objects: Vec<Identity> = objects
-            .filter(|identity| identity.kind() != "ControllerRevision")
-            .collect();
-        ensure!(objects.len() == 13, "made: {objects:?}");
-        for identity in &objects {
-            comes_back(namespace, identity).await?;
-            ready_object(namespace, &manifest, READY_WITHIN).await?;
-        }
-        figure("cache.deleted-and-restored", objects.len(), "objects");
+        tier.each_of_its_objects_comes_back(OBJECTS).await?;
 
-        delete(namespace, &manifest).await?;
-        namespace.apply(&manifest).await?;
-        ready_object(namespace, &manifest, READY_WITHIN).await?;
-        let after = secret(namespace, "rope-binding", "password").await?;
+        tier.delete().await?;
+        tier.make().await?;
+        let after = tier.secret("binding", "password").await?;
         ensure!(after == password, "users have another password");
-        let mut connection = connect(namespace, &password).await?;
+        let mut connection = connect(namespace, &password, PATIENT).await?;
         for number in 0..100 {
             ensure!(has(&mut connection, number).await?, "key {number} is lost");
         }
@@ -89,10 +74,8 @@ async fn whatever_is_deleted_of_a_cache_comes_back_with_its_keys() -> Result<()>
 #[tokio::test]
 async fn all_nodes_killed_and_deleted_at_once_heal_within_a_minute() -> Result<()> {
     in_namespace("killed", async |namespace| {
-        let manifest = fixture(CACHE)?;
-        namespace.apply(&manifest).await?;
-        ready_object(namespace, &manifest, READY_WITHIN).await?;
-        let password = secret(namespace, "rope-binding", "password").await?;
+        let tier = Tier::start(namespace, fixture(CACHE)?).await?;
+        let password = tier.secret("binding", "password").await?;
 
         let writer = Writer::start(namespace, &password);
         writer.has_written(WRITTEN_MIN).await?;
@@ -112,7 +95,12 @@ async fn all_nodes_killed_and_deleted_at_once_heal_within_a_minute() -> Result<(
         })
         .await?;
         let left = HEALED_WITHIN.saturating_sub(killed.elapsed());
-        ready_object(namespace, &manifest, left).await?;
+        eventually(left, "the cache is Ready", async || {
+            let verdict = verdict_of(&tier.object().await?)?;
+            ensure!(verdict.ready, "{verdict:?}");
+            Ok(())
+        })
+        .await?;
         figure(
             "cache.all-killed.ready",
             killed.elapsed().as_secs_f32(),
@@ -120,7 +108,7 @@ async fn all_nodes_killed_and_deleted_at_once_heal_within_a_minute() -> Result<(
         );
 
         let acknowledged = writer.stop().await?;
-        let mut connection = connect(namespace, &password).await?;
+        let mut connection = connect(namespace, &password, PATIENT).await?;
         let (mut checked, mut lost) = (0, Vec::new());
         for (number, at) in acknowledged {
             if at + DURABLE_AFTER < killed {
@@ -142,9 +130,8 @@ async fn all_nodes_killed_and_deleted_at_once_heal_within_a_minute() -> Result<(
 }
 
 /// By the cache's own status: primaries in three zones, no replica in its primary's.
-async fn every_shard_survives_a_zone(namespace: &TestNamespace) -> Result<()> {
-    let (api, _) = namespace.api_of(&fixture(CACHE)?).await?;
-    let cache = api.get(CACHE).await?;
+async fn every_shard_survives_a_zone(tier: &Tier<'_>) -> Result<()> {
+    let cache = tier.object().await?;
     let nodes = cache
         .data
         .pointer("/status/nodes")
@@ -203,7 +190,11 @@ async fn pods(namespace: &TestNamespace) -> Result<BTreeMap<String, String>> {
 }
 
 /// A cluster client, from where the nodes are now.
-async fn connect(namespace: &TestNamespace, password: &str) -> Result<ClusterConnection> {
+async fn connect(
+    namespace: &TestNamespace,
+    password: &str,
+    patience: Duration,
+) -> Result<ClusterConnection> {
     let pods = namespace.api::<Pod>().list(&ListParams::default()).await?;
     let addresses = pods.items.into_iter().filter_map(|pod| pod.status?.pod_ip);
     let nodes: Vec<_> = addresses.map(|ip| format!("redis://{ip}:6379")).collect();
@@ -211,8 +202,8 @@ async fn connect(namespace: &TestNamespace, password: &str) -> Result<ClusterCon
     let client = ClusterClientBuilder::new(nodes)
         .username("app")
         .password(password)
-        .connection_timeout(ANSWER_WITHIN)
-        .response_timeout(ANSWER_WITHIN)
+        .connection_timeout(patience)
+        .response_timeout(patience)
         .retries(3)
         .build()?;
     Ok(client.get_async_connection().await?)
@@ -253,7 +244,7 @@ impl Writer {
                     break;
                 }
                 if connection.is_none() {
-                    connection = connect(&namespace, &password).await.ok();
+                    connection = connect(&namespace, &password, HASTY).await.ok();
                 }
                 let Some(open) = connection.as_mut() else {
                     continue;
@@ -278,7 +269,7 @@ impl Writer {
     async fn has_written(&self, writes: usize) -> Result<()> {
         let mut written = self.written.clone();
         let enough = written.wait_for(|written| *written >= writes);
-        tokio::time::timeout(BACK_WITHIN, enough)
+        tokio::time::timeout(WRITTEN_WITHIN, enough)
             .await
             .with_context(|| format!("{writes} writes took too long"))??;
         Ok(())
@@ -289,37 +280,4 @@ impl Writer {
         self.stop.send_replace(true);
         Ok(self.task.await?)
     }
-}
-
-async fn comes_back(namespace: &TestNamespace, identity: &Identity) -> Result<()> {
-    let api = identity.api(namespace);
-    let old = api.get(&identity.name).await?.uid();
-    api.delete(&identity.name, &DeleteParams::default()).await?;
-    eventually(BACK_WITHIN, format!("{identity} comes back"), async || {
-        let object = api.get(&identity.name).await?;
-        ensure!(object.uid() != old, "it is still the old one");
-        Ok(())
-    })
-    .await
-}
-
-/// Deletes the cache and waits until nothing runs any more.
-async fn delete(namespace: &TestNamespace, manifest: &Value) -> Result<()> {
-    let (api, object) = namespace.api_of(manifest).await?;
-    api.delete(&object.name_any(), &DeleteParams::default())
-        .await?;
-    eventually(GONE_WITHIN, "no pod is left", async || {
-        let left = pods(namespace).await?;
-        ensure!(left.is_empty(), "{left:?} are left");
-        ensure!(api.get_opt(CACHE).await?.is_none(), "the cache is left");
-        Ok(())
-    })
-    .await
-}
-
-async fn secret(namespace: &TestNamespace, name: &str, key: &str) -> Result<String> {
-    let secret = namespace.api::<Secret>().get(name).await?;
-    let data = secret.data.with_context(|| format!("{name} is empty"))?;
-    let value = data.get(key).with_context(|| format!("{name}: no {key}"))?;
-    Ok(String::from_utf8(value.0.clone())?)
 }

@@ -3,10 +3,14 @@
 mod broker;
 mod cache;
 mod causes;
+mod database;
 mod edits;
+mod external;
 mod faults;
 mod hello;
 mod releases;
 mod repair;
 mod rest;
+mod tier;
+mod tiers;
 mod workers;

@@ -10,8 +10,10 @@ use crate::{
     action::{self, ActionError},
     expectation::Expectation,
     key::ObjectKey,
+    metrics::{OutcomeLabels, ReleaseLabel},
     observe::observe,
     primary::Primary,
+    releases::{self, Ended},
     report::Reported,
 };
 
@@ -84,10 +86,36 @@ impl<P: Primary> Engine<P> {
             Reported::Unchanged => self.ended(key, effects, None, outcome),
             Reported::Written(version) => {
                 self.shared.reporter.events(object.as_ref(), &notices).await;
+                self.measure(object.recorded_status(), &status, now);
                 self.ended(key, effects, version, outcome)
             }
             Reported::Stale => self.ended(key, effects, None, Outcome::Stale),
             Reported::Failed(error) => self.ended(key, effects, None, Outcome::Unreported(error)),
+        }
+    }
+
+    /// What of releases has ended with this status.
+    fn measure(&self, before: Option<&P::Status>, after: &P::Status, now: Timestamp) {
+        let before = before.and_then(P::releases);
+        let Some((before, after)) = before.zip(P::releases(after)) else {
+            return;
+        };
+        let metrics = &self.shared.metrics;
+        let kind = P::KIND.as_str();
+        for ended in releases::ended(before, after, now) {
+            match ended {
+                Ended::Switch { seconds } => {
+                    let labels = ReleaseLabel { kind };
+                    metrics.switch_time.get_or_create(&labels).observe(seconds);
+                }
+                Ended::Release { outcome, seconds } => {
+                    let labels = OutcomeLabels {
+                        kind,
+                        outcome: outcome.as_str(),
+                    };
+                    metrics.release_time.get_or_create(&labels).observe(seconds);
+                }
+            }
         }
     }
 

@@ -248,3 +248,22 @@ fn invalid(field: &str, message: &str) -> Invalid {
         message: message.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_cache_has_room_beside_that_of_its_application() {
+        let spec: AppPlatformSpec = serde_json::from_value(json!({
+            "caches": [{"name": "c".repeat(20), "valkey": {}}],
+        }))
+        .unwrap();
+        assert!(cache_names(&"a".repeat(26), &spec).is_ok());
+        let refused = cache_names(&"a".repeat(27), &spec).unwrap_err();
+        assert_eq!(refused.field, "spec.caches[].name");
+        assert!(refused.message.starts_with("must be at most 19 characters"));
+    }
+}

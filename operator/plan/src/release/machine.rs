@@ -128,6 +128,8 @@ impl<'a> Step<'a> {
             from,
             to,
             since: self.now,
+            begun: self.now,
+            decided: None,
             promoted: if is_back {
                 Some(Promotion::Full)
             } else {
@@ -333,9 +335,15 @@ impl<'a> Step<'a> {
             self.previous = Some(release.from.clone());
         }
         let since = self.now;
+        let decided = match phase {
+            ReleasePhase::Switching => release.decided.or(Some(since)),
+            _ if phase.is_before_switch() => None,
+            _ => release.decided,
+        };
         self.keep(Release {
             phase,
             since,
+            decided,
             ..release
         })
     }

@@ -1,7 +1,7 @@
 //! What stands in the status, as far as it can be read.
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use orlop_crds::release::{
     CommandOutcome, CommandStatus, Hold, HoldReason, Promotion, ReleasePhase, ReleaseRecord,
     ReleaseStatus,
@@ -27,6 +27,8 @@ pub(super) struct Release {
     pub(super) to: Revision,
     pub(super) from_replicas: i32,
     pub(super) since: Timestamp,
+    pub(super) begun: Timestamp,
+    pub(super) decided: Option<Timestamp>,
     pub(super) promoted: Option<Promotion>,
     pub(super) paused_since: Option<Timestamp>,
     pub(super) deaths: i32,
@@ -101,6 +103,8 @@ impl Release {
             to,
             from_replicas,
             since,
+            begun,
+            decided,
             promoted,
             paused_since,
             deaths,
@@ -114,6 +118,8 @@ impl Release {
             to,
             from_replicas: *from_replicas,
             since: since.0,
+            begun: begun.0,
+            decided: decided.as_ref().map(|time| time.0),
             promoted: *promoted,
             paused_since: paused_since.as_ref().map(|time| time.0),
             deaths: deaths.unwrap_or(0),
@@ -127,6 +133,8 @@ impl Release {
             to,
             from_replicas,
             since,
+            begun,
+            decided,
             promoted,
             paused_since,
             deaths,
@@ -137,6 +145,8 @@ impl Release {
             to: to.to_string(),
             from_replicas,
             since: Time(whole_second_from(since)),
+            begun: MicroTime(begun),
+            decided: decided.map(MicroTime),
             promoted,
             paused_since: paused_since.map(|since| Time(whole_second_from(since))),
             deaths: (deaths > 0).then_some(deaths),

@@ -6,6 +6,7 @@
 mod command;
 mod machine;
 mod memory;
+mod sight;
 pub(crate) mod told;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use orlop_crds::{
 };
 
 pub(crate) use memory::{forget_words, previous, under_way};
+pub(crate) use sight::{pods_of, runs};
 
 use self::{machine::Step, memory::Memory};
 use crate::revision::Revision;

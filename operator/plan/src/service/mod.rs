@@ -12,10 +12,13 @@ mod validate;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use orlop_crds::{AppService, AppServiceStatus, app_service::Use, release::CheckTime};
+use orlop_crds::{
+    AppService, AppServiceStatus,
+    app_service::Use,
+    release::{CheckTime, ReleaseRecord},
+};
 
 pub(crate) use build::{SERVICE_PORT, host};
-pub(crate) use sight::{pods_of, revision_of, run};
 pub(crate) use status::held;
 pub use validate::Invalid;
 
@@ -43,6 +46,10 @@ impl Reconcile for AppService {
 
     fn recorded_status(&self) -> Option<&AppServiceStatus> {
         self.status.as_ref()
+    }
+
+    fn releases(status: &AppServiceStatus) -> Option<&ReleaseRecord> {
+        Some(&status.record)
     }
 
     fn references(&self) -> Vec<ObjectName> {
@@ -159,16 +166,14 @@ fn templates(
         .collect()
 }
 
-/// What is wanted now, and the newest kept revisions.
+/// What is wanted now, and the templates that can be gone back to.
 fn keep(
     service: &ValidatedService,
     objects: &[Object],
     observed: &Observed,
 ) -> BTreeSet<ObjectName> {
-    let wanted = objects.iter().map(Object::name);
     let previous = release::previous(&service.record)
-        .map(|revision| build::revision_name(&service.name, &revision))
-        .map(|name| ObjectName::new(Kind::ControllerRevision, &name));
-    let kept = frozen::history(observed, service.release.pace.history());
-    wanted.chain(previous).chain(kept).collect()
+        .map(|revision| build::revision_name(&service.name, &revision));
+    let history = frozen::history(observed, service.release.pace.history(), previous);
+    objects.iter().map(Object::name).chain(history).collect()
 }

@@ -9,7 +9,7 @@ use orlop_crds::{
 };
 
 use super::{
-    bindings, build, sight,
+    bindings, build,
     validate::{Invalid, ValidatedService},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     condition::{self, Verdict, conditions, summary},
     difference::Writes,
     labels,
-    release::{Decision, Policy, Traffic, told},
+    release::{Decision, Policy, Traffic, pods_of, told},
     revision::Revision,
 };
 
@@ -157,7 +157,7 @@ impl View {
                 message,
             });
         }
-        let pods: Vec<&Pod> = sight::pods_of(observed, &self.goal).collect();
+        let pods: Vec<&Pod> = pods_of(observed, &self.goal).collect();
         let root = cause::diagnose(observed.deployment(&name), &pods, observed, now);
         let Cause { reason, message } = root.unwrap_or_else(|| self.starting());
         let fix = if reason.is_transient() {

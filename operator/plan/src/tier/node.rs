@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     api::{
         apps::v1::{
-            StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
+            RollingUpdateStatefulSetStrategy, StatefulSet,
+            StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
             StatefulSetUpdateStrategy,
         },
         core::v1::{
@@ -119,7 +120,11 @@ impl DataNodes<'_> {
                 },
                 update_strategy: Some(StatefulSetUpdateStrategy {
                     type_: Some("RollingUpdate".to_owned()),
-                    ..StatefulSetUpdateStrategy::default()
+                    // Said, since another value would hold back every change.
+                    rolling_update: Some(RollingUpdateStatefulSetStrategy {
+                        partition: Some(0),
+                        ..RollingUpdateStatefulSetStrategy::default()
+                    }),
                 }),
                 persistent_volume_claim_retention_policy: Some(retention(tier.deletion)),
                 volume_claim_templates: Some(vec![self.claim(tier)]),

@@ -22,7 +22,7 @@ use orlop_contract::HEALTH_PORT;
 use orlop_crds::{
     BindingReference, WorkerPool, WorkerPoolStatus,
     broker_tier::Queue,
-    release::Pace,
+    release::{Pace, ReleaseRecord},
     worker_pool::{ScalingDecision, ScalingReason},
 };
 
@@ -57,6 +57,10 @@ impl Reconcile for WorkerPool {
 
     fn recorded_status(&self) -> Option<&WorkerPoolStatus> {
         self.status.as_ref()
+    }
+
+    fn releases(status: &WorkerPoolStatus) -> Option<&ReleaseRecord> {
+        Some(&status.record)
     }
 
     fn references(&self) -> Vec<ObjectName> {
@@ -322,11 +326,9 @@ fn keep(pool: &ValidatedPool, objects: &[Object], observed: &Observed) -> BTreeS
     if objects.is_empty() {
         return observed.children.iter().map(Object::name).collect();
     }
-    let wanted = objects.iter().map(Object::name);
-    let previous = release::previous(&pool.record)
-        .map(|revision| build::revision_name(pool, &revision))
-        .map(|name| ObjectName::new(Kind::ControllerRevision, &name));
-    let history = pool.release.history.unwrap_or(Pace::DEFAULT_HISTORY);
-    let kept = frozen::history(observed, history);
-    wanted.chain(previous).chain(kept).collect()
+    let previous =
+        release::previous(&pool.record).map(|revision| build::revision_name(pool, &revision));
+    let most = pool.release.history.unwrap_or(Pace::DEFAULT_HISTORY);
+    let history = frozen::history(observed, most, previous);
+    objects.iter().map(Object::name).chain(history).collect()
 }

@@ -23,9 +23,9 @@ use crate::{
     cause::{self, Cause},
     condition::{self, Verdict, conditions, summary},
     labels,
-    release::{Policy, Traffic, told},
+    release::{Policy, Traffic, pods_of, told},
     revision::Revision,
-    service::{self, Invalid, pods_of},
+    service::{self, Invalid},
 };
 
 /// While pods start without a known cause, failed probes are asked for so often.

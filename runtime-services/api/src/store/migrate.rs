@@ -1,6 +1,6 @@
 //! Bringing the tables to where the declared types want them, before the first request.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, iter, time::Duration};
 
 use deadpool_postgres::{Pool, Transaction};
 use orlop_contract::types::Model;
@@ -42,6 +42,9 @@ pub(crate) enum MigrateError {
     },
     #[error("failed to reach the database")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// Nothing that waiting would change: the address is read at the start only.
+    #[error("the database refuses what DATABASE_URL says")]
+    NotAdmitted(#[source] Box<dyn Error + Send + Sync>),
     #[error("failed to prepare the database")]
     Prepare(#[source] Box<dyn Error + Send + Sync>),
 }
@@ -56,10 +59,21 @@ impl MigrateError {
 impl From<StoreError> for MigrateError {
     fn from(error: StoreError) -> Self {
         match error {
+            StoreError::Unavailable(source) if is_refusal(&*source) => Self::NotAdmitted(source),
             StoreError::Unavailable(source) => Self::Unavailable(source),
             other => Self::Prepare(Box::new(other)),
         }
     }
+}
+
+/// Whether the database knows neither this password nor this user or database (PostgreSQL, appendix
+/// A: class 28, and 3D000). Who corrects the address starts the process anew with it.
+fn is_refusal(error: &(dyn Error + 'static)) -> bool {
+    let causes = iter::successors(Some(error), |error| (**error).source());
+    let codes = causes.filter_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()?.code());
+    codes
+        .map(SqlState::code)
+        .any(|code| code.starts_with("28") || code == "3D000")
 }
 
 impl From<tokio_postgres::Error> for MigrateError {

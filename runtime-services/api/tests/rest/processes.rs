@@ -28,6 +28,10 @@ struct Program {
 
 impl Program {
     fn start(postgres: &Postgres) -> Self {
+        Self::start_on(&postgres.url())
+    }
+
+    fn start_on(database: &str) -> Self {
         let (api, health) = (free_address(), free_address());
         let name = format!("orlop-api-{}-{}.json", std::process::id(), api.port());
         let file = std::env::temp_dir().join(name);
@@ -37,7 +41,7 @@ impl Program {
             .arg(&file)
             .args(["--listen", &api.to_string()])
             .args(["--listen-health", &health.to_string()])
-            .env("DATABASE_URL", postgres.url())
+            .env("DATABASE_URL", database)
             .env("AMQP_URL", "amqp://127.0.0.1:1")
             .stderr(Stdio::null())
             .spawn()
@@ -152,6 +156,22 @@ async fn a_program_that_is_told_to_stop_finishes_what_it_has() {
     transaction.rollback().await.unwrap();
     waiting.await.unwrap().expect(201);
     assert!(program.until_ended().await.success());
+}
+
+/// Its address is read at its start: who corrects it must not have to find and restart the program.
+#[tokio::test]
+#[ignore = "needs postgresql"]
+async fn a_program_whose_database_does_not_know_it_ends() {
+    let postgres = Postgres::start().await;
+    let right = postgres.url();
+    for wrong in [
+        right.replace("//postgres@", "//barnacle@"),
+        format!("{right}-nowhere"),
+    ] {
+        assert_ne!(wrong, right);
+        let mut program = Program::start_on(&wrong);
+        assert!(!program.until_ended().await.success(), "{wrong}");
+    }
 }
 
 #[tokio::test]
