@@ -22,7 +22,7 @@ fn gated() -> Value {
         "activeRevision": OLD,
         "release": {
             "phase": "Gated", "from": OLD, "to": NEW, "fromReplicas": 2,
-            "since": "2026-01-01T00:00:00Z",
+            "begun": "2026-01-01T00:00:00.000000Z", "since": "2026-01-01T00:00:00Z",
             "waitsFor": "somebody to promote it", "next": "the switch",
         },
     }))
@@ -275,7 +275,6 @@ fn a_release_is_told_with_its_phase_what_it_waits_for_and_what_comes_next() {
     let told = ended(&server.release(&["status", "shop-web"]), 0);
     for line in [
         "AppService/shop-web: revision 0a0a0a0a0a is served, 2/2 ready",
-        "  release   0a0a0a0a0a -> 0b0b0b0b0b",
         "  phase     Starting > Checking > [Gated] > Scaling > Switching > Verifying > Draining > Keeping",
         "  waits for somebody to promote it",
         "  next      the switch",
@@ -284,6 +283,10 @@ fn a_release_is_told_with_its_phase_what_it_waits_for_and_what_comes_next() {
     }
     assert!(
         told.contains("\n  since     2026-01-01T00:00:00Z ("),
+        "{told}"
+    );
+    assert!(
+        told.contains("\n  release   0a0a0a0a0a -> 0b0b0b0b0b, begun "),
         "{told}"
     );
 
@@ -314,7 +317,7 @@ fn workers_are_told_without_the_phases_that_only_services_have() {
     let mut mail = pool("mail");
     mail["status"]["release"] = json!({
         "phase": "Starting", "from": OLD, "to": NEW, "fromReplicas": 1,
-        "since": "2026-01-01T00:00:00Z",
+        "begun": "2026-01-01T00:00:00.000000Z", "since": "2026-01-01T00:00:00Z",
     });
     let server = ApiServer::start(world([mail]));
     let told = ended(&server.release(&["status", "mail"]), 0);

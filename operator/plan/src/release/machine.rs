@@ -25,13 +25,16 @@
 //! somebody promotes it, and what is to be served is the revision that the hold names. The selector
 //! follows the phase alone, so that one edited by hand is repaired and opens no gate.
 
+mod judgement;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use orlop_crds::release::{HandoverMode, HoldReason, Promotion, ReleasePhase};
 
+use self::judgement::Active;
 use super::{
-    Decision, Gate, Policy, Run, Seen, Traffic, Verdict, Wanted,
+    Decision, Gate, Policy, Seen, Traffic, Verdict, Wanted,
     memory::{HeldBack, Memory, Release, whole_second_from},
 };
 use crate::revision::Revision;
@@ -161,8 +164,7 @@ impl<'a> Step<'a> {
         if let Some(ready) = self.ready_instead_of(&release.from) {
             return self.begin(ready);
         }
-        // Superseded right after the switch, which was not seen then: it serves, so it is drained.
-        if self.goal != release.to && self.selects(&release.to) && self.is_complete(&release.to) {
+        if self.goal != release.to && self.serves_unseen(&release) {
             return self.enter(ReleasePhase::Draining, release);
         }
         if self.goal == release.from {
@@ -208,18 +210,30 @@ impl<'a> Step<'a> {
             };
             return self.enter(next, release);
         }
-        if self.goal != release.to || self.is_worse(&release) {
-            return self.enter(ReleasePhase::Starting, release);
+        if self.is_worse(&release) {
+            return self.died(release);
+        }
+        // The switch may have been made without being seen: requests go back, and what the new one
+        // has of them it finishes.
+        if self.goal == release.from {
+            return self.go_back(release, ReleasePhase::Switching);
+        }
+        if self.goal != release.to {
+            return self.go_back(release, ReleasePhase::Verifying);
         }
         self.keep(release)
     }
 
     fn verifying(self, release: Release) -> Decision {
-        if self.is_over(&release, self.policy.deadline) && self.goal == release.to {
+        if self.is_over(&release, self.policy.deadline)
+            && self.goal == release.to
+            && self.run(&release.from).ready > 0
+        {
             let message = "it did not answer through its Service within `deadline`".to_owned();
             return self.hold(release, HoldReason::DeadlineExceeded, message);
         }
-        if self.seen.verified || self.goal != release.to {
+        let is_superseded = self.goal != release.to && self.selects(&release.to);
+        if self.seen.verified || is_superseded || self.wanted.replicas == 0 {
             return self.after_switch(release, |it, release| {
                 it.enter(ReleasePhase::Draining, release)
             });
@@ -229,9 +243,12 @@ impl<'a> Step<'a> {
 
     fn draining(self, release: Release) -> Decision {
         let is_judged = match &self.seen.after {
-            _ if !self.policy.checks_after || self.goal != release.to => true,
-            _ if release.promoted == Some(Promotion::Full) => true,
+            _ if !self.is_to_be_judged(&release) => true,
             Verdict::Passed => true,
+            Verdict::Pending if self.is_over(&release, self.policy.deadline) => {
+                let message = "the checks after the switch took longer than `deadline`".to_owned();
+                return self.hold(release, HoldReason::DeadlineExceeded, message);
+            }
             Verdict::Failed(why) => {
                 let why = why.clone();
                 return self.hold(release, HoldReason::CheckFailed, why);
@@ -273,17 +290,11 @@ impl<'a> Step<'a> {
     /// phase wants.
     fn after_switch(
         self,
-        mut release: Release,
+        release: Release,
         otherwise: impl FnOnce(Self, Release) -> Decision,
     ) -> Decision {
-        // The new revision died while the old one still runs: requests go back at once.
         if self.is_worse(&release) {
-            release.deaths += 1;
-            if release.deaths >= DEATHS_MAX && self.goal == release.to {
-                let message = format!("it lost all its replicas {DEATHS_MAX} times");
-                return self.hold(release, HoldReason::Died, message);
-            }
-            return self.enter(ReleasePhase::Starting, release);
+            return self.died(release);
         }
         // Edited by hand, or never moved and only seen so: requests reached the old one since, and
         // what has been waited for begins anew.
@@ -292,13 +303,25 @@ impl<'a> Step<'a> {
         }
         // Going back to the revision that still runs needs no start.
         if self.goal == release.from {
-            return self.go_back(release);
+            return self.go_back(release, ReleasePhase::Starting);
         }
         otherwise(self, release)
     }
 
-    fn go_back(self, release: Release) -> Decision {
+    /// The new revision died while the old one still runs: requests go back at once.
+    fn died(self, mut release: Release) -> Decision {
+        release.deaths += 1;
+        if release.deaths >= DEATHS_MAX && self.goal == release.to {
+            let message = format!("it lost all its replicas {DEATHS_MAX} times");
+            return self.hold(release, HoldReason::Died, message);
+        }
+        self.enter(ReleasePhase::Starting, release)
+    }
+
+    fn go_back(self, release: Release, phase: ReleasePhase) -> Decision {
         let back = Release {
+            phase,
+            decided: (!phase.is_before_switch()).then_some(self.now),
             promoted: Some(Promotion::Full),
             ..self.release(release.to, release.from)
         };
@@ -326,7 +349,7 @@ impl<'a> Step<'a> {
         if release.phase.is_before_switch() {
             self.at_rest(release.from)
         } else {
-            self.go_back(release)
+            self.go_back(release, ReleasePhase::Starting)
         }
     }
 
@@ -364,13 +387,18 @@ impl<'a> Step<'a> {
     fn phases(&self, release: &Release) -> Vec<ReleasePhase> {
         use ReleasePhase::{Checking, Gated, Scaling, Starting};
         let mut phases = vec![Starting];
-        if self.policy.checks_before && release.promoted != Some(Promotion::Full) {
+        // Without a replica there is nobody to ask.
+        let has_replicas = self.wanted.replicas > 0;
+        if self.policy.checks_before && has_replicas && release.promoted != Some(Promotion::Full) {
             phases.push(Checking);
         }
         if self.policy.gate != Gate::Open && release.promoted.is_none() {
             phases.push(Gated);
         }
-        if self.preview_size(release) < self.wanted.replicas || release.phase == Scaling {
+        // Whoever is promoted grows from now on; replicas may have been added, or lost, as well.
+        let is_to_grow =
+            release.phase != Starting && !self.has_ready(release, self.wanted.replicas);
+        if self.preview_size(release) < self.wanted.replicas || is_to_grow {
             phases.push(Scaling);
         }
         phases.sort_by_key(|phase| self.order(*phase));
@@ -485,6 +513,12 @@ impl<'a> Step<'a> {
                 Gate::After(after) => after,
                 Gate::Open | Gate::Manual => return None,
             },
+            // Drained, and waiting for the checks: nothing is left but the deadline.
+            ReleasePhase::Draining
+                if self.is_over(release, self.policy.drain) && self.is_to_be_judged(release) =>
+            {
+                self.policy.deadline
+            }
             ReleasePhase::Draining => self.policy.drain,
             ReleasePhase::Keeping => self.policy.keep_old,
             _ => self.policy.deadline,
@@ -516,99 +550,4 @@ impl<'a> Step<'a> {
 
 fn end(since: Timestamp, after: SignedDuration) -> Timestamp {
     since.checked_add(after).unwrap_or(Timestamp::MAX)
-}
-
-enum Active {
-    Served(Revision),
-    /// Nothing is recorded but two revisions run: a drain may have been under way.
-    StatusLost {
-        from: Revision,
-        to: Revision,
-    },
-}
-
-/// What is seen, in the light of what is wanted.
-impl Step<'_> {
-    fn run(&self, revision: &Revision) -> Run {
-        self.seen.runs.get(revision).copied().unwrap_or_default()
-    }
-
-    fn selects(&self, revision: &Revision) -> bool {
-        self.seen.selected.as_ref() == Some(revision)
-    }
-
-    /// The revision that is served, from the status or, where that was lost, from the world.
-    fn active(&self, recorded: Option<Revision>) -> Active {
-        if let Some(active) = recorded {
-            return Active::Served(active);
-        }
-        let runs = &self.seen.runs;
-        let selected = self.seen.selected.clone();
-        let Some(selected) = selected.filter(|revision| runs.contains_key(revision)) else {
-            let healthy = runs.keys().filter(|revision| self.run(revision).ready > 0);
-            let best =
-                healthy.max_by_key(|revision| (**revision == self.goal, self.run(revision).ready));
-            return Active::Served(best.unwrap_or(&self.goal).clone());
-        };
-        let mut others = runs.keys().filter(|revision| **revision != selected);
-        match others.find(|revision| self.run(revision).ready > 0) {
-            Some(from) => Active::StatusLost {
-                from: from.clone(),
-                to: selected,
-            },
-            None => Active::Served(selected),
-        }
-    }
-
-    /// The size that a revision keeps while another one takes over.
-    fn size(&self, revision: &Revision) -> i32 {
-        let run = self.run(revision);
-        if run.stillborn && run.ready == 0 {
-            0
-        } else {
-            run.replicas.unwrap_or(self.wanted.replicas)
-        }
-    }
-
-    /// Whether as many as this phase wants are ready, or enough of them.
-    fn is_ready(&self, release: &Release) -> bool {
-        let size = match release.phase {
-            ReleasePhase::Scaling => self.wanted.replicas,
-            _ => self.preview_size(release),
-        };
-        let percent = i64::from(self.policy.ready_at_least);
-        let enough = (i64::from(size) * percent + 99) / 100;
-        let run = self.run(&release.to);
-        run.settled && run.replicas == Some(size) && i64::from(run.ready) >= enough
-    }
-
-    /// Some of the new revision is ready and nothing of the one that is served.
-    fn is_all_there_is(&self, release: &Release) -> bool {
-        self.policy.traffic == Traffic::Requests
-            && self.run(&release.to).ready > 0
-            && self.run(&release.from).ready == 0
-    }
-
-    /// Whether all of its own replicas are ready.
-    fn is_complete(&self, revision: &Revision) -> bool {
-        let run = self.run(revision);
-        run.settled && run.ready > 0 && Some(run.ready) >= run.replicas
-    }
-
-    /// A superseded revision that is all that is ready: it serves until what is to be served is.
-    fn ready_instead_of(&self, served: &Revision) -> Option<Revision> {
-        let is_needed = self.policy.traffic == Traffic::Requests && self.wanted.replicas > 0;
-        let none_is_ready = self.run(served).ready == 0 && self.run(&self.goal).ready == 0;
-        let mut ready = self.seen.runs.iter().filter(|(_, run)| run.ready > 0);
-        let (revision, _) = ready.next().filter(|_| none_is_ready && is_needed)?;
-        Some(revision.clone())
-    }
-
-    /// A revision that is to run without a replica is never worse.
-    fn is_worse(&self, release: &Release) -> bool {
-        self.policy.traffic == Traffic::Requests
-            && self.wanted.replicas > 0
-            && self.run(&release.to).ready == 0
-            && self.run(&release.from).ready > 0
-    }
 }

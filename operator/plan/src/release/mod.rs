@@ -173,9 +173,16 @@ pub(crate) fn step(
     now: Timestamp,
 ) -> Decision {
     let mut memory = Memory::read(recorded);
-    memory.hold.take_if(|hold| hold.revision != wanted.revision);
+    memory
+        .hold
+        .take_if(|hold| hold.revision != wanted.revision || is_lost(&hold.instead, seen));
     let promoted: Option<Promotion> = command::obey(&mut memory, wanted, seen, now);
     Step::new(wanted, seen, now, promoted, &memory).decide(memory)
+}
+
+/// Nothing is left of it from which it could be made to run, and nothing else serves.
+fn is_lost(revision: &Revision, seen: &Seen) -> bool {
+    !seen.runs.contains_key(revision) && seen.runs.values().all(|run| run.ready == 0)
 }
 
 #[cfg(test)]
