@@ -120,7 +120,7 @@ fn is_of_pool(write: &Write, namespace: &TestNamespace) -> bool {
     write.resource == "deployments"
         && write.subresource.is_empty()
         && write.namespace == namespace.name()
-        && write.name == POOL
+        && write.name.starts_with(&format!("{POOL}-"))
 }
 
 async fn all_is_done_without_a_loss(broker: &Broker) -> Result<()> {
@@ -144,8 +144,7 @@ pub(crate) async fn nothing_is_redelivered(broker: &Broker) -> Result<()> {
 
 /// After a burst, with everything that it left behind.
 async fn workers_are_small(namespace: &TestNamespace) -> Result<()> {
-    let of_pool = ListParams::default().labels(&format!("app.kubernetes.io/name={POOL}"));
-    let pods = namespace.api::<Pod>().list(&of_pool).await?;
+    let pods = namespace.api::<Pod>().list(&of_pool()).await?;
     let mut seen = 0;
     for pod in &pods {
         // The last of a burst may still be starting.
@@ -221,10 +220,16 @@ async fn decision(namespace: &TestNamespace) -> Result<ScalingDecision> {
     status.scaling.context("nothing was decided")
 }
 
+/// Of all revisions.
 async fn replicas(namespace: &TestNamespace) -> Result<i32> {
-    let deployment = namespace.api::<Deployment>().get(POOL).await?;
-    let spec = deployment.spec.context("a Deployment has a spec")?;
-    spec.replicas.context("it says how many")
+    let deployments = namespace.api::<Deployment>().list(&of_pool()).await?;
+    ensure!(!deployments.items.is_empty(), "there is no Deployment");
+    let asked = deployments.iter().map(|it| it.spec.as_ref()?.replicas);
+    asked.sum::<Option<i32>>().context("all say how many")
+}
+
+fn of_pool() -> ListParams {
+    ListParams::default().labels(&format!("app.kubernetes.io/name={POOL}"))
 }
 
 /// How long each of so many jobs takes, in milliseconds.
