@@ -65,7 +65,10 @@ fn at_rest_at_last(wanted: &Wanted, record: &ReleaseRecord, world: &World) -> En
             continue;
         }
         if let Some(wake_at) = decision.wake_at {
-            assert!(wake_at > now, "woken again and again: {record:?} in {world:?}");
+            assert!(
+                wake_at > now,
+                "woken again and again: {record:?} in {world:?}"
+            );
             now = wake_at;
         } else if let Some(command) = is_awaited(&record, asked) {
             wanted.command = Some(command);
@@ -78,7 +81,10 @@ fn at_rest_at_last(wanted: &Wanted, record: &ReleaseRecord, world: &World) -> En
             };
         }
     }
-    panic!("never at rest: {record:?} in {world:?}, commanded {:?}", wanted.command);
+    panic!(
+        "never at rest: {record:?} in {world:?}, commanded {:?}",
+        wanted.command
+    );
 }
 
 /// What people say to a release that waits for them.
@@ -100,11 +106,18 @@ fn from_every_state_what_is_to_be_served_is_served_in_the_end() {
         let held = record.hold.as_ref().map(|hold| hold.instead.clone());
         let goal = held.unwrap_or_else(|| state.wanted.revision.to_string());
         assert_eq!(record.active_revision, Some(goal), "from {state:?}");
-        assert_eq!(end.decision.select.to_string(), record.active_revision.clone().unwrap());
+        assert_eq!(
+            end.decision.select.to_string(),
+            record.active_revision.clone().unwrap()
+        );
         assert_eq!(record.release, None, "from {state:?}");
         let alone = BTreeMap::from([(end.decision.select.clone(), state.wanted.replicas)]);
         assert_eq!(end.decision.run, alone, "from {state:?}");
-        assert_eq!(end.world.ready(&end.decision.select), state.wanted.replicas, "from {state:?}");
+        assert_eq!(
+            end.world.ready(&end.decision.select),
+            state.wanted.replicas,
+            "from {state:?}"
+        );
         if state.record.hold.is_none() {
             assert_eq!(record.hold, None, "from {state:?}");
         }
@@ -123,7 +136,11 @@ fn a_revision_that_never_runs_is_held_back_or_all_there_is() {
         if end.decision.record.hold.is_some() {
             assert_eq!(end.decision.record.release, None, "{told}");
             assert_ne!(end.decision.select, revision(BAD), "{told}");
-            assert_eq!(end.world.ready(&end.decision.select), state.wanted.replicas, "{told}");
+            assert_eq!(
+                end.world.ready(&end.decision.select),
+                state.wanted.replicas,
+                "{told}"
+            );
         } else {
             assert_eq!(end.decision.run.get(&revision(BAD)), Some(&SIZE), "{told}");
             let is_ready = |run: &Run| run.ready > 0;
@@ -239,7 +256,11 @@ fn a_revision_that_dies_three_times_after_the_switch_is_held_back() {
                 break;
             }
         }
-        assert_eq!(record.hold.clone().unwrap().reason, HoldReason::Died, "{wanted:?}");
+        assert_eq!(
+            record.hold.clone().unwrap().reason,
+            HoldReason::Died,
+            "{wanted:?}"
+        );
         assert_eq!(deaths, Some(2), "{wanted:?}");
         let end = at_rest_at_last(&wanted, &record, &world);
         assert_eq!(end.decision.select, revision('a'), "{wanted:?}");
@@ -255,8 +276,15 @@ fn a_decision_that_is_recorded_is_made_again() {
             let seen = state.world.seen(&record, &state.wanted);
             let decision = step(&state.wanted, &seen, &record, Timestamp::UNIX_EPOCH);
             let selected = decision.record.active_revision.clone();
-            assert_eq!(selected, Some(decision.select.to_string()), "from {state:?}");
-            assert!(decision.run.contains_key(&decision.select), "from {state:?}");
+            assert_eq!(
+                selected,
+                Some(decision.select.to_string()),
+                "from {state:?}"
+            );
+            assert!(
+                decision.run.contains_key(&decision.select),
+                "from {state:?}"
+            );
             if decision.record == record {
                 break;
             }
@@ -281,7 +309,10 @@ fn what_serves_alone_is_never_told_to_stop() {
         let is_acted_on = decision.record == state.record && state.wanted.replicas > 0;
         if is_served && is_acted_on && state.wanted.policy.traffic == Traffic::Requests {
             let size = decision.run.get(alone);
-            assert!(size.is_some_and(|size| *size > 0), "{decision:?} from {state:?}");
+            assert!(
+                size.is_some_and(|size| *size > 0),
+                "{decision:?} from {state:?}"
+            );
         }
     }
 }
@@ -300,8 +331,15 @@ fn the_old_revision_keeps_its_size_from_the_switch_to_the_end_of_its_drain() {
         let from = Revision::parse(&release.from).unwrap();
         let size = decision.run[&from];
         assert!(size >= release.from_replicas, "{decision:?} from {state:?}");
-        let running = seen.runs.get(&from).and_then(|run| run.replicas).unwrap_or(0);
-        assert!(release.from_replicas == 0 || size >= running, "{decision:?} from {state:?}");
+        let running = seen
+            .runs
+            .get(&from)
+            .and_then(|run| run.replicas)
+            .unwrap_or(0);
+        assert!(
+            release.from_replicas == 0 || size >= running,
+            "{decision:?} from {state:?}"
+        );
     }
 }
 
@@ -371,7 +409,10 @@ fn workers_are_cancelled_only_when_the_new_ones_are_ready_and_are_waited_for() {
 
 #[test]
 fn a_gate_of_a_handover_is_before_the_start_and_of_an_overlap_while_both_work() {
-    let sizes = [(HandoverMode::Handover, None), (HandoverMode::Overlap, Some(SIZE))];
+    let sizes = [
+        (HandoverMode::Handover, None),
+        (HandoverMode::Overlap, Some(SIZE)),
+    ];
     for (mode, size) in sizes {
         let mut policy = policy();
         (policy.traffic, policy.gate) = (Traffic::Jobs(mode), Gate::Manual);

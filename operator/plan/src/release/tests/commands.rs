@@ -57,8 +57,16 @@ fn a_command_that_is_refused_changes_nothing() {
         let mut silent = state.wanted.clone();
         silent.command = None;
         let without = step(&silent, &seen, &state.record, Timestamp::UNIX_EPOCH);
-        assert_eq!(without_command(&with.record), without.record, "from {state:?}");
-        assert_eq!((with.select, with.run), (without.select, without.run), "from {state:?}");
+        assert_eq!(
+            without_command(&with.record),
+            without.record,
+            "from {state:?}"
+        );
+        assert_eq!(
+            (with.select, with.run),
+            (without.select, without.run),
+            "from {state:?}"
+        );
         refused += 1;
     }
     assert!(refused > 1000, "only {refused} commands were refused");
@@ -66,7 +74,13 @@ fn a_command_that_is_refused_changes_nothing() {
 
 #[test]
 fn what_names_a_revision_that_is_not_released_is_refused() {
-    let verbs = [Verb::Promote, Verb::PromoteFull, Verb::Abort, Verb::Pause, Verb::Resume];
+    let verbs = [
+        Verb::Promote,
+        Verb::PromoteFull,
+        Verb::Abort,
+        Verb::Pause,
+        Verb::Resume,
+    ];
     for verb in verbs {
         for phase in ReleasePhase::ALL {
             let (_, world) = at_rest_on('a', Character::GOOD);
@@ -79,7 +93,11 @@ fn what_names_a_revision_that_is_not_released_is_refused() {
             let seen = state.world.seen(&state.record, &state.wanted);
             let decision = step(&state.wanted, &seen, &state.record, Timestamp::UNIX_EPOCH);
             let answer = decision.record.command.unwrap();
-            assert_eq!(answer.outcome, CommandOutcome::Refused, "{verb:?} in {phase:?}");
+            assert_eq!(
+                answer.outcome,
+                CommandOutcome::Refused,
+                "{verb:?} in {phase:?}"
+            );
         }
     }
 }
@@ -87,7 +105,13 @@ fn what_names_a_revision_that_is_not_released_is_refused() {
 #[test]
 fn what_is_no_command_is_refused_and_told() {
     let (record, world) = at_rest_on('c', Character::GOOD);
-    for text in ["", "abort", "abort@", "abort@nonsense", "explode@aaaaaaaaaa"] {
+    for text in [
+        "",
+        "abort",
+        "abort@",
+        "abort@nonsense",
+        "explode@aaaaaaaaaa",
+    ] {
         let mut wanted = wanted(policy(), SIZE);
         wanted.command = Some(text.to_owned());
         let seen = world.seen(&record, &wanted);
@@ -115,7 +139,11 @@ fn an_abort_and_going_back_end_on_the_old_revision_from_every_phase() {
             commanded(state, Verb::Undo, &from),
         ] {
             let end = at_rest_at_last(&state.wanted, &state.record, &state.world);
-            assert_eq!(end.decision.select, from, "{:?} from {state:?}", end.decision.record);
+            assert_eq!(
+                end.decision.select, from,
+                "{:?} from {state:?}",
+                end.decision.record
+            );
             let hold = end.decision.record.hold.unwrap();
             assert_eq!(hold.revision, to.to_string(), "from {state:?}");
         }
@@ -142,7 +170,10 @@ fn going_back_needs_no_promotion_and_promoting_ends_the_hold() {
 #[test]
 fn a_release_that_is_paused_goes_no_further_until_it_is_resumed() {
     let mut wanted = wanted(policy(), SIZE);
-    for phase in ReleasePhase::ALL.into_iter().filter(|it| it.is_before_switch()) {
+    for phase in ReleasePhase::ALL
+        .into_iter()
+        .filter(|it| it.is_before_switch())
+    {
         let (_, world) = at_rest_on('a', Character::GOOD);
         let world = world.running('c', SIZE);
         let mut record = recorded_release(phase, 'a', 'c', SIZE);
@@ -165,7 +196,10 @@ fn a_release_that_is_paused_goes_no_further_until_it_is_resumed() {
 fn a_promotion_that_comes_early_is_not_lost() {
     let mut policy = policy();
     policy.gate = Gate::Manual;
-    for traffic in [Traffic::Requests, Traffic::Jobs(super::HandoverMode::Handover)] {
+    for traffic in [
+        Traffic::Requests,
+        Traffic::Jobs(super::HandoverMode::Handover),
+    ] {
         policy.traffic = traffic;
         let (record, world) = at_rest_on('a', Character::GOOD);
         let mut wanted = wanted(policy.clone(), SIZE);

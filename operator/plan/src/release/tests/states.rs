@@ -2,7 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
-use orlop_crds::release::{Hold, HoldReason, Promotion, ReleasePhase, ReleaseRecord, ReleaseStatus};
+use orlop_crds::release::{
+    Hold, HoldReason, Promotion, ReleasePhase, ReleaseRecord, ReleaseStatus,
+};
 
 use super::{
     super::{BTreeMap, Gate, HandoverMode, Policy, Revision, Run, Traffic, Wanted},
@@ -11,7 +13,7 @@ use super::{
 
 /// States drawn of every policy with every recorded phase: all at once would be hundreds of
 /// millions.
-const DRAWS: usize = 3;
+const DRAWS: usize = 8;
 
 pub(super) fn revision(letter: char) -> Revision {
     Revision::parse(&letter.to_string().repeat(10)).unwrap()
@@ -163,12 +165,7 @@ fn records() -> Vec<ReleaseRecord> {
 
 fn any_details(mut record: ReleaseRecord, dice: &mut Dice) -> ReleaseRecord {
     if let Some(release) = &mut record.release {
-        release.promoted = *dice.pick(&[
-            None,
-            None,
-            Some(Promotion::Gate),
-            Some(Promotion::Full),
-        ]);
+        release.promoted = *dice.pick(&[None, None, Some(Promotion::Gate), Some(Promotion::Full)]);
         release.deaths = *dice.pick(&[None, Some(1)]);
         if release.phase.is_before_switch() && dice.below(4) == 0 {
             release.paused_since = Some(Time(Timestamp::UNIX_EPOCH));

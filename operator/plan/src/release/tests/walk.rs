@@ -16,11 +16,7 @@ const STEPS: usize = 300;
 
 /// Whoever was never let through does not get a request while another revision is ready, whatever
 /// happens. `a` is served in the beginning, and nothing else ever by right.
-fn walks(
-    let_none_through: impl Fn(&Policy) -> bool,
-    character: Character,
-    declared: &[char],
-) {
+fn walks(let_none_through: impl Fn(&Policy) -> bool, character: Character, declared: &[char]) {
     let policies = policies().into_iter();
     for policy in policies.filter(|policy| policy.traffic == Traffic::Requests) {
         if !let_none_through(&policy) {
@@ -43,10 +39,15 @@ fn walk(wanted: &Wanted, character: Character, declared: &[char], seed: u64) {
         happen(&mut world, &mut wanted, declared, number, &mut dice);
         let seen = world.seen(&record, &wanted);
         let decision = step(&wanted, &seen, &record, now);
-        let told = || format!("seed {seed}, step {number}: {decision:?} in {seen:?} for {wanted:?}");
+        let told =
+            || format!("seed {seed}, step {number}: {decision:?} in {seen:?} for {wanted:?}");
         if !served_by_right.contains(&decision.select) {
             let others = seen.runs.iter().filter(|(it, _)| **it != decision.select);
-            assert!(others.into_iter().all(|(_, run)| run.ready == 0), "{}", told());
+            assert!(
+                others.into_iter().all(|(_, run)| run.ready == 0),
+                "{}",
+                told()
+            );
             // It is all there is.
             served_by_right.push(decision.select.clone());
         }
@@ -60,16 +61,16 @@ fn walk(wanted: &Wanted, character: Character, declared: &[char], seed: u64) {
     }
 }
 
-fn keeps_what_serves_alone(
-    seen: &Seen,
-    decision: &Decision,
-    told: &impl Fn() -> String,
-) {
+fn keeps_what_serves_alone(seen: &Seen, decision: &Decision, told: &impl Fn() -> String) {
     let mut ready = seen.runs.iter().filter(|(_, run)| run.ready > 0);
     if let (Some((alone, _)), None) = (ready.next(), ready.next())
         && seen.selected.as_ref() == Some(alone)
     {
-        assert!(decision.run.get(alone).is_some_and(|size| *size > 0), "{}", told());
+        assert!(
+            decision.run.get(alone).is_some_and(|size| *size > 0),
+            "{}",
+            told()
+        );
     }
 }
 
