@@ -23,7 +23,7 @@ const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(8);
 const SETTLED_WITHIN: Duration = Duration::from_mins(2);
 /// How often one object, or the status of one, may be written in the rest of a release: each phase
 /// is recorded, and so are what it waits for and how many replicas are ready.
-const WRITES_MAX: usize = 25;
+const WRITES_MAX: usize = 15;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_api_server_nothing_dies_and_the_release_completes_afterwards() -> Result<()> {
