@@ -356,7 +356,7 @@ fn a_watched_release_ends_with_what_became_of_it() {
 #[test]
 fn the_history_tells_what_is_kept_and_which_revision_is_which() {
     let server = ApiServer::start(world([gated()]));
-    let told = ended(&aborted.release(&["history", "shop-web"]), 0);
+    let told = ended(&server.release(&["history", "shop-web"]), 0);
     let words: Vec<Vec<&str>> = told
         .lines()
         .map(|line| line.split_whitespace().collect())
