@@ -25,16 +25,16 @@
 //! somebody promotes it, and what is to be served is the revision that the hold names. The selector
 //! follows the phase alone, so that one edited by hand is repaired and opens no gate.
 
-mod judgement;
+mod light;
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use orlop_crds::release::{HandoverMode, HoldReason, Promotion, ReleasePhase};
 
-use self::judgement::Active;
+use self::light::Active;
 use super::{
-    Decision, Gate, Policy, Seen, Traffic, Verdict, Wanted,
+    Decision, Gate, Policy, Run, Seen, Traffic, Verdict, Wanted,
     memory::{HeldBack, Memory, Release, whole_second_from},
 };
 use crate::revision::Revision;
@@ -363,10 +363,13 @@ impl<'a> Step<'a> {
             _ if phase.is_before_switch() => None,
             _ => release.decided,
         };
+        // What requests reach can be paused no more.
+        let paused_since = release.paused_since.filter(|_| phase.is_before_switch());
         self.keep(Release {
             phase,
             since,
             decided,
+            paused_since,
             ..release
         })
     }

@@ -17,11 +17,13 @@ use k8s_openapi::{
 use orlop_plan::Kind;
 
 use crate::{
+    endpoints,
     seed::Dice,
     world::{Body, NAMESPACE, Propagation, Resource, World},
 };
 
 const DEPLOYMENTS: Resource = Resource::Of(Kind::Deployment);
+const SERVICES: Resource = Resource::Of(Kind::Service);
 /// A pod template's image, as it was when the pod was made.
 const TEMPLATE: &str = "sim/template";
 
@@ -32,6 +34,8 @@ pub(crate) enum Image {
     CannotBePulled,
     Crashes,
     NeverReady,
+    /// Ready, and answers with errors.
+    Wrong,
 }
 
 impl Image {
@@ -43,8 +47,13 @@ impl Image {
             Some("-absent") => Self::CannotBePulled,
             Some("-crash") => Self::Crashes,
             Some("-unready") => Self::NeverReady,
+            Some("-wrong") => Self::Wrong,
             _ => Self::Good,
         }
+    }
+
+    fn runs(self) -> bool {
+        matches!(self, Self::Good | Self::Wrong)
     }
 }
 
@@ -53,6 +62,8 @@ enum Task {
     Sync(String),
     Start(String),
     Stop(String),
+    /// Whom a Service addresses.
+    Address(String),
     Collect,
 }
 
@@ -62,6 +73,10 @@ pub(crate) struct Cluster {
     tasks: BTreeSet<(i64, u64, Task)>,
     sequence: u64,
     deployments_seen: usize,
+    services_seen: usize,
+    pods_seen: usize,
+    /// Services whose endpoints are about to be looked at.
+    addressing: BTreeSet<String>,
     /// Version of the world up to which garbage was looked for.
     swept: u64,
     /// Most pods that the quota of the namespace allows.
@@ -78,6 +93,9 @@ impl Cluster {
             tasks,
             sequence: 0,
             deployments_seen: 0,
+            services_seen: 0,
+            pods_seen: 0,
+            addressing: BTreeSet::new(),
             swept: 0,
             quota: usize::MAX,
             lag,
@@ -101,6 +119,7 @@ impl Cluster {
         for name in names {
             self.after(now, dice.between(1, 800), Task::Sync(name));
         }
+        self.notice_addresses(world, now, dice);
         let collects = |(_, _, task): &(i64, u64, Task)| *task == Task::Collect;
         if self.swept == world.version() || self.tasks.iter().any(collects) {
             return;
@@ -109,6 +128,22 @@ impl Cluster {
             self.after(now, dice.between(10, 3000), Task::Collect);
         } else {
             self.swept = world.version();
+        }
+    }
+
+    fn notice_addresses(&mut self, world: &World, now: i64, dice: &mut Dice) {
+        let (services, pods) = (world.log(SERVICES), world.log(Resource::Pod));
+        let names: Vec<String> = if pods.len() > self.pods_seen {
+            world.list(SERVICES).map(name_of).collect()
+        } else {
+            let changed = services[self.services_seen..].iter();
+            changed.map(|event| event.name.clone()).collect()
+        };
+        (self.services_seen, self.pods_seen) = (services.len(), pods.len());
+        for name in names {
+            if self.addressing.insert(name.clone()) {
+                self.after(now, dice.between(1, 1200), Task::Address(name));
+            }
         }
     }
 
@@ -127,6 +162,10 @@ impl Cluster {
                 let owner = owner_of(world, &pod);
                 world.remove(Resource::Pod, &pod);
                 self.resync(owner, now, dice);
+            }
+            Task::Address(service) => {
+                self.addressing.remove(&service);
+                endpoints::follow(world, &service, now);
             }
             Task::Collect => {
                 if let Some((resource, name)) = garbage(world) {
@@ -244,7 +283,7 @@ impl Cluster {
             .image
             .clone();
         world.create(Body::Pod(Box::new(pod)), at(now)).unwrap();
-        if Image::of(&image) == Image::Good {
+        if Image::of(&image).runs() {
             self.after(now, dice.between(100, 6000), Task::Start(name));
         }
     }
@@ -418,7 +457,7 @@ fn first_state(image: Image) -> ContainerState {
         ..ContainerState::default()
     };
     match image {
-        Image::Good => waiting("ContainerCreating"),
+        Image::Good | Image::Wrong => waiting("ContainerCreating"),
         Image::CannotBePulled => waiting("ImagePullBackOff"),
         Image::Crashes => ContainerState {
             terminated: Some(k8s_openapi::api::core::v1::ContainerStateTerminated {
@@ -455,6 +494,11 @@ pub(crate) fn is_ready(body: &Body) -> bool {
             list.iter()
                 .any(|c| c.type_ == "Ready" && c.status == "True")
         })
+}
+
+pub(crate) fn image_of(pod: &Body) -> Option<&str> {
+    let containers = pod.pod()?.status.as_ref()?.container_statuses.as_ref()?;
+    Some(&containers.first()?.image)
 }
 
 fn name_of(stored: &std::sync::Arc<crate::world::Stored>) -> String {

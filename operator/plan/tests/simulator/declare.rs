@@ -40,6 +40,20 @@ pub(crate) fn using(mut service: Value, other: &str) -> Value {
     service
 }
 
+/// To be released in every phase that there is.
+pub(crate) fn released_spec(image: &str, replicas: i32) -> AppServiceSpec {
+    let check = |name: &str, when: &str| json!({"name": name, "when": when, "http": {"path": "/"}});
+    let spec = json!({
+        "image": image, "port": 3000, "replicas": replicas,
+        "release": {
+            "promote": {"after": "2s"}, "preview": {"replicas": 1},
+            "drain": "2s", "keepOld": "2s",
+            "checks": [check("before", "BeforeSwitch"), check("after", "AfterSwitch")],
+        },
+    });
+    serde_json::from_value(spec).unwrap()
+}
+
 pub(crate) fn alone_spec(image: &str, replicas: i32) -> AppServiceSpec {
     let spec = json!({"image": image, "port": 3000, "replicas": replicas});
     serde_json::from_value(spec).unwrap()

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use orlop_crds::release::Verb;
+use orlop_plan::Kind;
 use serde_json::Value;
 
 use crate::{
     declare,
     ending::{all_is_ready, stays_at_rest},
     faults::{Fate, Faults},
+    people,
     report::{Broken, Totals},
     simulation::Simulation,
     snapshot::{difference, snapshot},
@@ -66,6 +69,47 @@ fn a_removal_survives_the_loss_of_any_write() {
         simulation.rest()?;
         Ok(simulation)
     });
+}
+
+#[test]
+fn a_release_with_every_phase_survives_the_loss_of_any_write() {
+    at_every_write("release", |faults| {
+        let mut simulation = alone(faults)?;
+        simulation.rest()?;
+        Ok(simulation)
+    });
+}
+
+#[test]
+fn an_abort_survives_the_loss_of_any_write() {
+    at_every_write("abort", |faults| {
+        let mut simulation = alone(faults)?;
+        // However far the release is, it ends on the old revision, and on the new one when it is
+        // promoted again.
+        for verb in [Verb::Abort, Verb::PromoteFull] {
+            for _ in 0..60 {
+                simulation.step()?;
+            }
+            people::command_declared(&mut simulation, declare::ALONE, verb);
+            simulation.rest()?;
+        }
+        Ok(simulation)
+    });
+}
+
+/// A service of which a new image was just declared, to be released in every phase there is.
+fn alone(faults: Faults) -> Result<Simulation, Broken> {
+    let mut simulation = Simulation::new(1, 1, 100);
+    let body = declare::alone(declare::released_spec("acme/buoy:1", 2));
+    let now = crate::cluster::at(simulation.now);
+    simulation.world.create(body, now).unwrap();
+    simulation.rest()?;
+    simulation.faults = faults.after(simulation.totals.writes);
+    let services = Resource::Of(Kind::AppService);
+    simulation.world.edit(services, declare::ALONE, |body| {
+        body.app_service_mut().unwrap().spec = declare::released_spec("acme/buoy:2", 2);
+    });
+    Ok(simulation)
 }
 
 fn platform_spec(version: u32) -> orlop_crds::AppPlatformSpec {

@@ -5,13 +5,15 @@
 //! dying pod did meanwhile. Every exception is one of knowledge (the pass could not know, since its
 //! caches lag) and says so.
 
+mod release;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Condition};
-use orlop_crds::{PruneRecord, app_service::ReleasePhase};
+use orlop_crds::PruneRecord;
 use orlop_plan::{Kind, Object, labels};
 
 use crate::{
@@ -69,14 +71,21 @@ impl Invariants {
                 is_ready_only_as_declared(done, status)?;
                 dooms_not_all_that_is_ready(done, status)?;
                 self.note_deletions(done, status);
-                returns_only_from_the_dead(done, status)
+                release::returns_only_from_the_dead(done, status)?;
+                release::switches_only_to_what_was_let_through(done, status)
             }
             Request::Apply { object, .. } => {
                 touches_what_is_ours(done)?;
                 self.follows_what_was_decided_last(done, object)?;
                 match object {
-                    Object::Service(_) => self.selects_one_that_runs(done, object),
-                    Object::Deployment(_) => self.keeps_what_is_served(done, object),
+                    Object::Service(_) => {
+                        release::selects_what_is_recorded(done, object)?;
+                        self.selects_one_that_runs(done, object)
+                    }
+                    Object::Deployment(_) => {
+                        release::keeps_the_size_of_what_drains(done, object)?;
+                        self.keeps_what_is_served(done, object)
+                    }
                     _ => Ok(()),
                 }
             }
@@ -238,13 +247,8 @@ impl Invariants {
         if self.idle.contains(target.body.uid()) {
             return Ok(());
         }
-        let drain = done
-            .pass
-            .main
-            .body
-            .app_service()
-            .map(|service| service.spec.template.drain());
-        let drain = drain.map_or(0, |drain| i64::try_from(drain.as_millis()).unwrap());
+        let drain = release::pace(done).drain();
+        let drain = i64::try_from(drain.as_millis()).unwrap();
         match served.left.get(revision) {
             // Knowledge: a pass that has not seen the Service since does not know of the switch.
             Some((_, version)) if observed_version(done.pass, name) < *version => Ok(()),
@@ -462,35 +466,6 @@ fn dooms_not_all_that_is_ready(done: &Done<'_>, status: &Status) -> Verdict {
         )),
         _ => Ok(()),
     }
-}
-
-/// Requests go back to the old revision only from a new one that was seen without a ready pod, or
-/// because the old one was declared again.
-fn returns_only_from_the_dead(done: &Done<'_>, status: &Status) -> Verdict {
-    let Status::AppService(after) = status else {
-        return Ok(());
-    };
-    let before = done
-        .pass
-        .main
-        .body
-        .app_service()
-        .and_then(|service| service.status.as_ref());
-    let before = before.and_then(|status| status.release.as_ref());
-    let (Some(before), Some(after)) = (before, &after.release) else {
-        return Ok(());
-    };
-    let returns = before.phase == ReleasePhase::Draining
-        && after.phase == ReleasePhase::Starting
-        && (&before.from, &before.to) == (&after.from, &after.to);
-    let name = &done.pass.key.name;
-    if returns && observed_ready(done.pass, name, &before.to) {
-        return Err(format!(
-            "{name}: requests go back from {}, which has ready pods",
-            before.to
-        ));
-    }
-    Ok(())
 }
 
 /// Replicas of the service as the pass observed it declared.

@@ -13,12 +13,14 @@
 mod cluster;
 mod declare;
 mod ending;
+mod endpoints;
 mod exhaustive;
 mod faults;
 mod invariants;
 mod merge;
 mod operator;
 mod people;
+mod questions;
 mod random;
 mod report;
 mod seed;

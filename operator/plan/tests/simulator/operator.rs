@@ -16,6 +16,7 @@ use orlop_plan::{
 
 use crate::{
     cluster::{self, Image},
+    questions::Inquiry,
     world::{ApiError, Body, Propagation, Resource, Status, Stored, World},
 };
 
@@ -90,6 +91,7 @@ pub(crate) struct Process {
     /// When each object is to be looked at.
     due: BTreeMap<Key, i64>,
     failures: BTreeMap<Key, u32>,
+    inquiries: BTreeMap<Key, Inquiry>,
     pub(crate) passes: Vec<Pass>,
     /// Down, or hung, until then.
     pub(crate) away_until: i64,
@@ -109,6 +111,7 @@ impl Process {
             caches: BTreeMap::new(),
             due: BTreeMap::new(),
             failures: BTreeMap::new(),
+            inquiries: BTreeMap::new(),
             passes: Vec::new(),
             away_until: 0,
             leads: false,
@@ -156,7 +159,23 @@ impl Process {
     }
 
     pub(crate) fn next_due(&self) -> Option<i64> {
-        self.due.values().min().copied()
+        let asks = self.inquiries.values().filter_map(Inquiry::next_due);
+        self.due.values().copied().chain(asks).min()
+    }
+
+    /// Asks all questions for which it is time; false if there was none.
+    pub(crate) fn ask(&mut self, world: &World, now: i64) -> bool {
+        let mut woken = Vec::new();
+        for (key, inquiry) in &mut self.inquiries {
+            if inquiry.ask(world, now) {
+                woken.push(key.clone());
+            }
+        }
+        let any = !woken.is_empty();
+        for key in woken {
+            self.wake(key, now);
+        }
+        any
     }
 
     /// Takes in at most so many changes of a kind.
@@ -210,15 +229,14 @@ impl Process {
             .filter(|(key, due)| **due <= now && !running(key));
         let key = due.min_by_key(|(_, due)| **due)?.0.clone();
         self.due.remove(&key);
-        let main = self
-            .caches
-            .get(&key.resource)?
-            .objects
-            .get(&key.name)?
-            .clone();
-        if main.body.is_going() {
+        let cache = self.caches.get(&key.resource);
+        let main = cache
+            .and_then(|cache| cache.objects.get(&key.name))
+            .cloned();
+        let Some(main) = main.filter(|main| !main.body.is_going()) else {
+            self.inquiries.remove(&key);
             return None;
-        }
+        };
         let pass = match &main.body {
             Body::AppPlatform(platform) => self.plan(
                 &**platform,
@@ -243,7 +261,7 @@ impl Process {
     }
 
     fn plan<P: Reconcile>(
-        &self,
+        &mut self,
         object: &P,
         key: Key,
         main: Arc<Stored>,
@@ -251,7 +269,12 @@ impl Process {
         now: i64,
         status_of: impl Fn(P::Status) -> Status,
     ) -> Pass {
-        let observed = self.observe::<P>(object, main.body.uid());
+        let mut observed = self.observe::<P>(object, main.body.uid());
+        let asked = object.sources(&observed, settings).questions;
+        let questions = asked.map(|source| source.questions).unwrap_or_default();
+        let inquiry = self.inquiries.entry(key.clone()).or_default();
+        inquiry.want(questions);
+        observed.snapshots.questions = Some(inquiry.snapshot(now));
         let Plan {
             writes,
             // No data service is simulated here.
@@ -311,10 +334,15 @@ impl Process {
             let cache = self.caches.get(&Resource::Of(target.kind));
             cache.is_some_and(|cache| cache.objects.contains_key(&target.name))
         };
+        let endpoint_slices = of(Resource::EndpointSlice)
+            .filter(|stored| stored.body.belongs_to(uid))
+            .filter_map(|stored| stored.body.endpoint_slice().cloned())
+            .collect();
         let existing = object.references().into_iter().filter(is_known).collect();
         Observed {
             children,
             pods,
+            endpoint_slices,
             probe_failures,
             existing,
             ..Observed::default()

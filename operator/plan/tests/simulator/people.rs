@@ -1,7 +1,11 @@
 //! What people do to a running system, by chance.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use orlop_crds::{AppPlatformSpec, app_platform::ServiceComponent};
+use orlop_crds::{
+    AppPlatformSpec,
+    app_platform::ServiceComponent,
+    release::{COMMAND, ReleasePhase, Verb},
+};
 use orlop_plan::{Kind, Object, labels};
 use serde_json::{Value, json};
 
@@ -18,7 +22,18 @@ const DEPLOYMENTS: Resource = Resource::Of(Kind::Deployment);
 
 /// Names of services, of which an application has some at any time.
 const NAMES: [&str; 4] = ["crane", "lantern", "ferry", "pilot"];
-const TAGS: [&str; 7] = ["1", "2", "3", "4", "5-absent", "6-crash", "7-unready"];
+const TAGS: [&str; 8] = [
+    "1",
+    "2",
+    "3",
+    "4",
+    "5-absent",
+    "6-crash",
+    "7-unready",
+    "8-wrong",
+];
+/// A revision that never was.
+const UNKNOWN: &str = "0123456789";
 /// Marks what is not ours.
 const FOREIGN: &str = "sim/foreign";
 
@@ -37,7 +52,9 @@ pub(crate) fn begin(simulation: &mut Simulation) {
 
 /// One thing that people do.
 pub(crate) fn act(simulation: &mut Simulation) {
-    match simulation.dice.below(20) {
+    match simulation.dice.below(30) {
+        20..22 => change_release(simulation),
+        22..29 => command(simulation),
         0..5 => change_image(simulation),
         5..7 => change_replicas(simulation),
         7 => change_services(simulation),
@@ -59,6 +76,122 @@ pub(crate) fn act(simulation: &mut Simulation) {
         }
         _ => begin_anew(simulation),
     }
+}
+
+/// Lets every release through that waits for somebody, or is held back; false if there was none.
+pub(crate) fn let_through(simulation: &mut Simulation) -> bool {
+    let services = simulation.world.list(APP_SERVICES);
+    let waiting: Vec<_> = services
+        .filter_map(|stored| {
+            let service = stored.body.app_service()?;
+            let record = &service.status.as_ref()?.record;
+            let held = record.hold.as_ref().map(|hold| hold.revision.clone());
+            let release = record.release.as_ref();
+            let waiting = release.filter(|release| {
+                release.phase == ReleasePhase::Gated || release.paused_since.is_some()
+            });
+            let revision = held.or_else(|| waiting.map(|release| release.to.clone()))?;
+            Some((stored.body.name().to_owned(), revision))
+        })
+        .collect();
+    for (name, revision) in &waiting {
+        annotate(simulation, name, &format!("promote-full@{revision}"));
+    }
+    !waiting.is_empty()
+}
+
+/// Commands something of a release: of one that is under way, or long over, or never was.
+fn command(simulation: &mut Simulation) {
+    let services: Vec<_> = simulation.world.list(APP_SERVICES).cloned().collect();
+    if services.is_empty() {
+        return;
+    }
+    let stored = simulation.dice.pick(&services).clone();
+    let service = stored.body.app_service().unwrap();
+    let record = service.status.as_ref().map(|status| status.record.clone());
+    let record = record.unwrap_or_default();
+    let release = record.release.as_ref();
+    let mut revisions = vec![UNKNOWN.to_owned()];
+    revisions.extend(record.active_revision.clone());
+    revisions.extend(record.previous_revision.clone());
+    revisions.extend(record.hold.as_ref().map(|hold| hold.revision.clone()));
+    // Most often the one that is being released.
+    for _ in 0..3 {
+        revisions.extend(release.map(|release| release.to.clone()));
+    }
+    revisions.extend(release.map(|release| release.from.clone()));
+    let revision = simulation.dice.pick(&revisions).clone();
+    let verb = simulation.dice.pick(&Verb::ALL).as_str();
+    annotate(
+        simulation,
+        stored.body.name(),
+        &format!("{verb}@{revision}"),
+    );
+}
+
+/// Commands something of the declared revision, if that is being released or held back.
+pub(crate) fn command_declared(simulation: &mut Simulation, name: &str, verb: Verb) {
+    let stored = simulation.world.get(APP_SERVICES, name).unwrap().clone();
+    let status = stored.body.app_service().unwrap().status.as_ref();
+    let record = status
+        .map(|status| status.record.clone())
+        .unwrap_or_default();
+    let held = record.hold.map(|hold| hold.revision);
+    let declared = held.or(record.release.map(|release| release.to));
+    if let Some(revision) = declared {
+        annotate(simulation, name, &format!("{}@{revision}", verb.as_str()));
+    }
+}
+
+fn annotate(simulation: &mut Simulation, service: &str, command: &str) {
+    // Said once more, it is another command.
+    let command = format!("{command}#{}", simulation.world.version());
+    simulation.world.edit(APP_SERVICES, service, |body| {
+        let annotations = body.meta_mut().annotations.get_or_insert_default();
+        annotations.insert(COMMAND.to_owned(), command.clone());
+    });
+    told(simulation, &format!("commands {command} of {service}"));
+}
+
+fn change_release(simulation: &mut Simulation) {
+    let release = any_release(simulation);
+    edit_a_service(simulation, |service| {
+        service.template.release = Some(serde_json::from_value(release.clone()).unwrap());
+    });
+    told(simulation, "changes how a service is released");
+}
+
+fn any_release(simulation: &mut Simulation) -> Value {
+    let dice = &mut simulation.dice;
+    let check = |name: &str, when: &str| json!({"name": name, "when": when, "http": {"path": "/"}, "count": 2, "failures": 2});
+    let mut release = json!({
+        "drain": *dice.pick(&["0s", "5s", "20s"]),
+        "keepOld": *dice.pick(&["0s", "10s", "60s"]),
+    });
+    match dice.below(6) {
+        0 => release["promote"] = json!({"mode": "Manual"}),
+        1 => release["promote"] = json!({"after": "10s"}),
+        _ => {}
+    }
+    if dice.per_mille(300) {
+        release["preview"] = json!({"replicas": 1});
+    }
+    if dice.per_mille(200) {
+        release["readyAtLeast"] = json!(50);
+    }
+    // Most are so generous that they end nothing by chance.
+    if dice.per_mille(200) {
+        release["deadline"] = json!("30s");
+    }
+    let mut checks = Vec::new();
+    if dice.per_mille(300) {
+        checks.push(check("before", "BeforeSwitch"));
+    }
+    if dice.per_mille(300) {
+        checks.push(check("after", "AfterSwitch"));
+    }
+    release["checks"] = json!(checks);
+    release
 }
 
 /// At last everything that was broken is put right: images that run, room, names that are free.
@@ -96,7 +229,10 @@ fn told(simulation: &mut Simulation, what: &str) {
 fn any_service(simulation: &mut Simulation, name: &str) -> Value {
     let replicas = i32::try_from(1 + simulation.dice.below(3)).unwrap();
     let tag = simulation.dice.pick(&TAGS[..4]);
-    let service = declare::service(name, &format!("acme/{name}:{tag}"), replicas);
+    let mut service = declare::service(name, &format!("acme/{name}:{tag}"), replicas);
+    if simulation.dice.per_mille(400) {
+        service["release"] = any_release(simulation);
+    }
     if name == NAMES[1] || simulation.dice.per_mille(300) {
         declare::routed(service, &format!("/{name}"))
     } else {

@@ -102,8 +102,9 @@ impl Simulation {
         self.cluster.notice(&self.world, self.now, &mut self.dice);
         match self.dice.below(100) {
             0..45 => self.operate()?,
-            45..70 => self.deliver(),
-            70..88 => {
+            45..48 => self.ask(),
+            48..71 => self.deliver(),
+            71..88 => {
                 self.cluster
                     .run_one(&mut self.world, self.now, &mut self.dice);
             }
@@ -148,6 +149,14 @@ impl Simulation {
             && process.away_until <= self.now
         {
             process.advance(&self.world, resource, most, self.now);
+        }
+    }
+
+    /// A process asks what its passes want to know, and hears the answers.
+    fn ask(&mut self) {
+        let process = self.dice.below(self.processes.len());
+        if self.processes[process].away_until <= self.now {
+            self.processes[process].ask(&self.world, self.now);
         }
     }
 
@@ -300,6 +309,9 @@ impl Simulation {
                 self.finish_if_over(process, pass);
                 return Ok(true);
             }
+            if self.processes[process].leads && self.processes[process].ask(&self.world, self.now) {
+                return Ok(true);
+            }
         }
         Ok(self
             .cluster
@@ -361,12 +373,20 @@ fn describe(request: &Request) -> String {
             kind, name, uid, ..
         } => format!("delete {kind}/{name} ({uid})"),
         Request::PutStatus(crate::world::Status::AppService(status)) => {
-            let release = status.release.as_ref();
+            let record = &status.record;
+            let release = record.release.as_ref();
             let release = release.map(|r| format!("{:?} {} -> {}", r.phase, r.from, r.to));
+            let held = record
+                .hold
+                .as_ref()
+                .map(|hold| (&hold.reason, &hold.instead));
+            let answered = record.command.as_ref();
+            let answered = answered.map(|it| (&it.command, &it.outcome));
             let ready = status.conditions.first().map(|c| c.message.clone());
             format!(
-                "status: active {:?}, release {release:?}, pruning {}, {ready:?}",
-                status.active_revision,
+                "status: active {:?}, release {release:?}, held {held:?}, answered {answered:?}, \
+                 pruning {}, {ready:?}",
+                record.active_revision,
                 status.pruning.len()
             )
         }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use orlop_plan::Kind;
+use orlop_crds::release::COMMAND;
+use orlop_plan::{Kind, labels};
 use serde_json::{Map, Value};
 
 use crate::world::{Body, Resource, World};
@@ -22,7 +23,8 @@ pub(crate) fn snapshot(world: &World) -> BTreeMap<String, Value> {
             )
         })
         .collect();
-    let kept = |body: &&Body| body.resource() != Resource::Pod && !is_history(world, body);
+    let reported = [Resource::EndpointSlice, Resource::Pod];
+    let kept = |body: &&Body| !reported.contains(&body.resource()) && !is_history(world, body);
     let objects = world.all().map(|stored| &stored.body).filter(kept);
     objects
         .map(|body| {
@@ -74,7 +76,7 @@ fn is_history(world: &World, body: &Body) -> bool {
             .body
             .app_service()
             .and_then(|service| service.status.as_ref());
-        let active = status.and_then(|status| status.active_revision.as_deref());
+        let active = status.and_then(|status| status.record.active_revision.as_deref());
         active.is_some_and(|active| body.name() == format!("{}-{active}", stored.body.name()))
     });
     body.resource() == Resource::Of(Kind::ControllerRevision) && !is_active
@@ -84,6 +86,7 @@ fn value_of(body: &Body) -> Value {
     match body {
         Body::AppPlatform(platform) => serde_json::to_value(platform).unwrap(),
         Body::Object(object) => object.to_value().unwrap(),
+        Body::EndpointSlice(slice) => serde_json::to_value(slice).unwrap(),
         Body::Pod(pod) => serde_json::to_value(pod).unwrap(),
     }
 }
@@ -98,7 +101,7 @@ fn normalise(value: &mut Value) {
             meta.remove(field);
         }
         if let Some(Value::Object(annotations)) = meta.get_mut("annotations") {
-            annotations.retain(|key, _| !key.starts_with("orlop.dev/"));
+            annotations.retain(|key, _| !key.starts_with("orlop.dev/") && key != COMMAND);
         }
         meta.retain(|_, value| *value != Value::Object(Map::new()));
     }
@@ -106,6 +109,7 @@ fn normalise(value: &mut Value) {
         Some(Kind::AppService) | None => {
             if let Some(status) = fields.get_mut("status") {
                 without_times(status);
+                without_the_past(status);
             }
         }
         Some(Kind::ControllerRevision) => {
@@ -117,13 +121,27 @@ fn normalise(value: &mut Value) {
     }
 }
 
+/// What was commanded, and served, before.
+fn without_the_past(status: &mut Value) {
+    if let Value::Object(fields) = status {
+        fields.retain(|key, _| key != "command" && key != "previousRevision");
+    }
+}
+
 /// A revision whose record was deleted is recorded anew from what runs, and there the API server has
-/// filled in its defaults: they say the same.
+/// filled in its defaults: they say the same. One that was gone back to bears the mark of the pods
+/// that it was kept warm with.
 fn forget_defaults(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(forget_defaults),
         Value::Object(fields) => {
             fields.remove("restartPolicy");
+            if let Some(Value::Object(annotations)) = fields.get_mut("annotations") {
+                annotations.remove(labels::FRESH_SINCE);
+                if annotations.is_empty() {
+                    fields.remove("annotations");
+                }
+            }
             fields.values_mut().for_each(forget_defaults);
         }
         _ => {}

@@ -1,13 +1,15 @@
 //! What people see when something is wrong, and that it heals by itself once it is put right.
 
 use k8s_openapi::api::core::v1::Service;
+use orlop_crds::release::Verb;
 use orlop_plan::{Kind, Object, labels};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     cluster::at,
     declare::{self, PLATFORM},
     ending::{all_is_ready, condition, stays_at_rest},
+    people,
     report::Broken,
     simulation::Simulation,
     world::{Body, Resource},
@@ -93,6 +95,68 @@ fn a_name_that_somebody_else_has_is_refused_and_never_taken() {
     healed(&mut simulation);
 }
 
+#[test]
+fn a_check_that_fails_is_told_and_the_old_revision_serves() {
+    for when in ["BeforeSwitch", "AfterSwitch"] {
+        let mut simulation = running();
+        let served = selected(&simulation);
+        set_release(
+            &mut simulation,
+            &json!({"checks": [{"name": "home", "when": when, "http": {"path": "/"}}]}),
+        );
+        set_image(&mut simulation, "acme/lantern:2-wrong");
+        rested(&mut simulation);
+        let (reason, message) = told(&simulation);
+        assert_eq!(reason, "ReleaseHeld", "{when}: {message}");
+        assert!(message.contains("check 'home' failed"), "{message}");
+        assert_eq!(selected(&simulation), served, "{when}");
+        set_image(&mut simulation, "acme/lantern:3");
+        rested(&mut simulation);
+        healed(&mut simulation);
+        assert_ne!(selected(&simulation), served, "{when}");
+    }
+}
+
+#[test]
+fn a_gate_stays_shut_whatever_is_done_to_the_selector() {
+    let mut simulation = running();
+    let served = selected(&simulation);
+    set_release(
+        &mut simulation,
+        &json!({"promote": {"mode": "Manual"}, "preview": {"replicas": 1}}),
+    );
+    set_image(&mut simulation, "acme/lantern:2");
+    rested(&mut simulation);
+    assert_eq!(told(&simulation).0, "AwaitingPromotion");
+    let services = Resource::Of(Kind::Service);
+    let preview = simulation.world.get(services, "harbour-lantern-preview");
+    let new = preview.unwrap().body.selector().unwrap()[labels::REVISION].clone();
+    assert_ne!(new, served);
+    for edited in [Some(new.clone()), None] {
+        simulation.world.edit(services, "harbour-lantern", |body| {
+            edit_selector(body, edited)
+        });
+        rested(&mut simulation);
+        assert_eq!(selected(&simulation), served);
+        assert_eq!(told(&simulation).0, "AwaitingPromotion");
+    }
+    people::command_declared(&mut simulation, "harbour-lantern", Verb::Promote);
+    rested(&mut simulation);
+    healed(&mut simulation);
+    assert_eq!(selected(&simulation), new);
+}
+
+fn edit_selector(body: &mut Body, revision: Option<String>) {
+    let Body::Object(Object::Service(service)) = body else {
+        panic!("it is a Service");
+    };
+    let selector = service.spec.as_mut().unwrap().selector.as_mut().unwrap();
+    match revision {
+        Some(revision) => drop(selector.insert(labels::REVISION.to_owned(), revision)),
+        None => selector.clear(),
+    }
+}
+
 fn running() -> Simulation {
     let mut simulation = Simulation::new(1, 1, 100);
     declare_lantern(&mut simulation);
@@ -108,6 +172,17 @@ fn declare_lantern(simulation: &mut Simulation) {
         .world
         .create(declare::platform(spec), at(simulation.now))
         .unwrap();
+}
+
+fn set_release(simulation: &mut Simulation, release: &Value) {
+    let release = serde_json::from_value(release.clone()).unwrap();
+    simulation
+        .world
+        .edit(Resource::AppPlatform, PLATFORM, |body| {
+            let services = &mut body.app_platform_mut().unwrap().spec.services;
+            services[0].template.release = Some(release);
+        });
+    rested(simulation);
 }
 
 fn set_image(simulation: &mut Simulation, image: &str) {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::Pod},
+    api::{apps::v1::Deployment, core::v1::Pod, discovery::v1::EndpointSlice},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use orlop_crds::{AppPlatform, AppPlatformStatus, AppService, AppServiceStatus};
@@ -19,11 +19,12 @@ use crate::merge;
 pub(crate) enum Resource {
     AppPlatform,
     Of(Kind),
+    EndpointSlice,
     Pod,
 }
 
 impl Resource {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::AppPlatform,
         Self::Of(Kind::AppService),
         Self::Of(Kind::ConfigMap),
@@ -31,6 +32,7 @@ impl Resource {
         Self::Of(Kind::Deployment),
         Self::Of(Kind::PodDisruptionBudget),
         Self::Of(Kind::Service),
+        Self::EndpointSlice,
         Self::Pod,
     ];
 
@@ -44,6 +46,7 @@ impl Resource {
 pub(crate) enum Body {
     AppPlatform(Box<AppPlatform>),
     Object(Object),
+    EndpointSlice(Box<EndpointSlice>),
     Pod(Box<Pod>),
 }
 
@@ -52,6 +55,7 @@ impl Body {
         match self {
             Self::AppPlatform(object) => &object.metadata,
             Self::Object(object) => object.metadata(),
+            Self::EndpointSlice(slice) => &slice.metadata,
             Self::Pod(pod) => &pod.metadata,
         }
     }
@@ -60,6 +64,7 @@ impl Body {
         match self {
             Self::AppPlatform(object) => &mut object.metadata,
             Self::Object(object) => object.metadata_mut(),
+            Self::EndpointSlice(slice) => &mut slice.metadata,
             Self::Pod(pod) => &mut pod.metadata,
         }
     }
@@ -68,6 +73,7 @@ impl Body {
         match self {
             Self::AppPlatform(_) => Resource::AppPlatform,
             Self::Object(object) => Resource::Of(object.kind()),
+            Self::EndpointSlice(_) => Resource::EndpointSlice,
             Self::Pod(_) => Resource::Pod,
         }
     }
@@ -149,6 +155,13 @@ impl Body {
     pub(crate) fn selector(&self) -> Option<&BTreeMap<String, String>> {
         match self {
             Self::Object(Object::Service(service)) => service.spec.as_ref()?.selector.as_ref(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn endpoint_slice(&self) -> Option<&EndpointSlice> {
+        match self {
+            Self::EndpointSlice(slice) => Some(slice),
             _ => None,
         }
     }

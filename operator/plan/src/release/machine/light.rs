@@ -2,11 +2,17 @@
 
 use orlop_crds::release::{Promotion, ReleasePhase};
 
-use super::{Release, Step};
-use crate::{
-    release::{Run, Traffic},
-    revision::Revision,
-};
+use super::{Release, Run, Step, Traffic};
+use crate::revision::Revision;
+
+pub(super) enum Active {
+    Served(Revision),
+    /// Nothing is recorded but two revisions run: a drain may have been under way.
+    StatusLost {
+        from: Revision,
+        to: Revision,
+    },
+}
 
 impl Step<'_> {
     pub(super) fn run(&self, revision: &Revision) -> Run {
@@ -116,14 +122,4 @@ impl Step<'_> {
             && self.run(&release.to).ready == 0
             && self.run(&release.from).ready > 0
     }
-}
-
-/// Who is served while no release is recorded.
-pub(super) enum Active {
-    Served(Revision),
-    /// Nothing is recorded but two revisions run: a drain may have been under way.
-    StatusLost {
-        from: Revision,
-        to: Revision,
-    },
 }
