@@ -57,13 +57,7 @@ async fn a_burst_from_zero_is_met_by_one_write_and_the_workers_go_again() -> Res
             ready_object(namespace, manifest, READY_WITHIN).await?;
         }
         let pool = manifests.last().context("the last one is the pool")?;
-        // It is Ready once that is decided; the Deployment comes with the next pass.
-        eventually(SEEN_WITHIN, "no worker is asked for", async || {
-            let asked = replicas(namespace).await?;
-            ensure!(asked == 0, "{asked} workers without a job");
-            Ok(())
-        })
-        .await?;
+        ensure!(replicas(namespace).await? == 0, "workers without a job");
 
         let broker = Broker::of(namespace).await?;
         a_burst_is_met_by_one_write(namespace, &broker).await?;

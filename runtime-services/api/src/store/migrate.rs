@@ -69,7 +69,7 @@ impl From<StoreError> for MigrateError {
 /// Whether the database knows neither this password nor this user or database (PostgreSQL, appendix
 /// A: class 28, and 3D000). Who corrects the address starts the process anew with it.
 fn is_refusal(error: &(dyn Error + 'static)) -> bool {
-    let causes = iter::successors(Some(error), |&error| error.source());
+    let causes = iter::successors(Some(error), |error| (**error).source());
     let codes = causes.filter_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()?.code());
     codes
         .map(SqlState::code)
