@@ -11,6 +11,8 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use rustix::process::Pid;
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::audit::AuditLog;
@@ -126,6 +128,16 @@ impl Cluster {
         self.run(command, &format!("xtask zone {verb} {zone}"))
             .await?;
         Ok(())
+    }
+
+    /// A component of the cluster, as it was recorded when it was started.
+    pub(crate) async fn process(&self, name: &str) -> Result<Pid> {
+        let file = self.state().join(format!("run/{name}.json"));
+        let text = tokio::fs::read(&file).await;
+        let text = text.with_context(|| format!("{name} is no process of this machine"))?;
+        let record: Value = serde_json::from_slice(&text)?;
+        let pid = record["pid"].as_i64().context("the record has no pid")?;
+        Pid::from_raw(pid.try_into()?).context("a process id is positive")
     }
 
     /// The directory of the cluster's files; the kubeconfig lies in it.

@@ -10,6 +10,7 @@
 
 mod apply;
 mod audit;
+mod barge;
 mod cluster;
 mod eventually;
 mod http;
@@ -24,6 +25,7 @@ mod ready;
 
 pub use apply::{documents, fixture, with};
 pub use audit::{AuditLog, Write};
+pub use barge::Barge;
 pub use cluster::{Cluster, ZoneFault, built};
 pub use eventually::{eventually, observe_for};
 pub use http::{Answer, get, send};

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::{
     net::TcpSocket,
     sync::watch,
@@ -62,6 +62,12 @@ impl Outcome {
     #[must_use]
     pub fn is_ok(&self) -> bool {
         matches!(self.result, Ok(200..300))
+    }
+
+    /// When it was answered or given up, since the load began.
+    #[must_use]
+    pub fn ended(&self) -> Duration {
+        self.at + self.took
     }
 }
 
@@ -113,6 +119,55 @@ impl Load {
 impl Report {
     pub fn lost(&self) -> impl Iterator<Item = &Outcome> {
         self.outcomes.iter().filter(|outcome| !outcome.is_ok())
+    }
+
+    /// # Errors
+    /// When a request was lost: all that were.
+    pub fn ensure_nothing_lost(&self) -> Result<()> {
+        ensure!(self.lost().next().is_none(), "{self}");
+        Ok(())
+    }
+
+    /// The longest time without an answer that was well, from the first such answer to the last.
+    #[must_use]
+    pub fn longest_silence(&self) -> Duration {
+        let answered = self.outcomes.iter().filter(|outcome| outcome.is_ok());
+        let mut answered: Vec<_> = answered.map(Outcome::ended).collect();
+        answered.sort_unstable();
+        let pauses = answered
+            .windows(2)
+            .map(|pair| pair[1].saturating_sub(pair[0]));
+        pauses.max().unwrap_or_default()
+    }
+
+    /// From the beginning of `asked` to the first answer of a revision to what was asked in it.
+    #[must_use]
+    pub fn first_answer(&self, revision: &str, asked: Range<Duration>) -> Option<Duration> {
+        let answers = self.answers(revision, &asked);
+        answers
+            .map(|outcome| outcome.ended().saturating_sub(asked.start))
+            .min()
+    }
+
+    /// From the beginning of `asked` to the last answer of a revision to what was asked in it over
+    /// connections that were `kept`, or over new ones.
+    #[must_use]
+    pub fn last_answer(
+        &self,
+        revision: &str,
+        asked: Range<Duration>,
+        kept: bool,
+    ) -> Option<Duration> {
+        let answers = self.answers(revision, &asked);
+        let such = answers.filter(|outcome| outcome.kept == kept);
+        such.map(|outcome| outcome.ended().saturating_sub(asked.start))
+            .max()
+    }
+
+    fn answers(&self, revision: &str, asked: &Range<Duration>) -> impl Iterator<Item = &Outcome> {
+        let within = |outcome: &&Outcome| asked.contains(&outcome.at);
+        let asked = self.outcomes.iter().filter(within);
+        asked.filter(move |outcome| outcome.revision == revision)
     }
 }
 

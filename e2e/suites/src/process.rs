@@ -2,9 +2,13 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::Cluster;
+
+const API_SERVER: &str = "kube-apiserver";
 
 /// Memory of a process, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +37,14 @@ pub fn memory(pod: &Pod) -> Result<Memory> {
     })
 }
 
-/// All processes of a pod, stopped: they hold their connections and answer nothing. They go on when
+/// Processes that are stopped: they hold their connections and answer nothing. They go on when
 /// this is dropped.
 #[derive(Debug)]
 pub struct Paused(Vec<Pid>);
 
 impl Paused {
+    /// All processes of pods.
+    ///
     /// # Errors
     /// When a pod does not run.
     pub fn all(pods: &[Pod]) -> Result<Self> {
@@ -52,6 +58,19 @@ impl Paused {
             }
         }
         Ok(paused)
+    }
+
+    /// The API server. Whoever has a connection to it waits.
+    ///
+    /// # Errors
+    /// When it is not the process that was recorded when it was started.
+    pub async fn api_server(cluster: &Cluster) -> Result<Self> {
+        let pid = cluster.process(API_SERVER).await?;
+        let command = fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_pid()))?;
+        let is_it = command.split('\0').any(|word| word == API_SERVER);
+        ensure!(is_it, "process {pid:?} is not {API_SERVER}");
+        kill_process(pid, Signal::STOP).context("failed to stop the API server")?;
+        Ok(Self(vec![pid]))
     }
 }
 

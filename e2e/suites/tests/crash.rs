@@ -139,7 +139,11 @@ async fn released(namespace: &TestNamespace) -> Result<()> {
             .await?
             .status
             .context("no status")?;
-        ensure!(status.record.release.is_none(), "{:?}", status.record.release);
+        ensure!(
+            status.record.release.is_none(),
+            "{:?}",
+            status.record.release
+        );
         Ok(())
     })
     .await

@@ -343,8 +343,8 @@ fn a_watched_release_ends_with_what_became_of_it() {
     assert!(told.contains("revision 0b0b0b0b0b is served"), "{told}");
 
     let hold = held()["status"]["hold"].take();
-    let held = gone_on(json!({"activeRevision": OLD, "hold": hold}));
-    let told = ended(&held.release(&["status", "-w", "shop-web"]), 4);
+    let aborted = gone_on(json!({"activeRevision": OLD, "hold": hold}));
+    let told = ended(&aborted.release(&["status", "-w", "shop-web"]), 4);
     assert!(
         told.contains(
             "revision 0b0b0b0b0b is held back, 0a0a0a0a0a is served: its release was aborted"

@@ -142,19 +142,21 @@ fn number(answer: &Value) -> Result<f64, String> {
         .map_err(|_| format!("the query gives '{text}', which is no number"))
 }
 
-/// A number that is none (NaN) lies between no bounds.
 fn within(number: f64, min: Option<&str>, max: Option<&str>) -> Result<(), String> {
     let bound = |text: &str| {
         text.parse::<f64>()
             .map_err(|_| format!("'{text}' is no number"))
     };
+    if number.is_nan() {
+        return Err("the query gives no number".to_owned());
+    }
     if let Some(min) = min
-        && !(number >= bound(min)?)
+        && number < bound(min)?
     {
         return Err(format!("{number} is less than {min}"));
     }
     if let Some(max) = max
-        && !(number <= bound(max)?)
+        && number > bound(max)?
     {
         return Err(format!("{number} is more than {max}"));
     }

@@ -273,6 +273,7 @@ mod tests {
                 "orlop-edge",
                 "orlop-fixture-mailer",
                 "orlop-fixture-page",
+                "orlop-fixture-revision",
                 "orlop-fixture-shop-page",
                 "orlop-operator",
                 "orlop-postgres",

@@ -387,19 +387,21 @@ fn texts(text: &Text, range: Option<Range>, field: &str) -> Vec<Change> {
     changes
 }
 
-fn within(range: Range, field: &str) -> [Change; 4] {
+fn within(range: Range, field: &str) -> Vec<Change> {
     let Range {
         min,
         max,
         below,
         above,
     } = range;
-    [
+    let mut changes = vec![
         Change::good("the least", json!(min)),
         Change::good("the most", json!(max)),
-        Change::bad("less than the least", json!(below), field),
         Change::bad("more than the most", json!(above), field),
-    ]
+    ];
+    let below = below.map(|below| Change::bad("less than the least", json!(below), field));
+    changes.extend(below);
+    changes
 }
 
 fn integers(integer: Integer, field: &str, is_exact: bool) -> Vec<Change> {

@@ -8,7 +8,8 @@ use crate::{Duration, schema::Rule};
 pub(super) struct Range {
     pub(super) min: String,
     pub(super) max: String,
-    pub(super) below: String,
+    /// `None` below nothing.
+    pub(super) below: Option<String>,
     pub(super) above: String,
 }
 
@@ -26,10 +27,12 @@ pub(super) fn of(rules: &[Rule]) -> Option<Range> {
     let (below, above) = if rule.rule.starts_with("duration") {
         let millis = |text: &str| text.parse::<Duration>().expect("a duration").as_millis();
         let text = |millis| Duration::from_millis(millis).to_string();
-        (text(millis(&min) - 1), text(millis(&max) + 1))
+        let below = millis(&min).checked_sub(1);
+        (below.map(text), text(millis(&max) + 1))
     } else {
         let text = |bytes: u64| bytes.to_string();
-        (text(bytes(&min) - 1), text(bytes(&max) + 1))
+        let below = bytes(&min).checked_sub(1);
+        (below.map(text), text(bytes(&max) + 1))
     };
     Some(Range {
         min,

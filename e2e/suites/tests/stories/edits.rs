@@ -195,10 +195,17 @@ struct Edit {
     values: Vec<Option<Value>>,
 }
 
-/// An edit that the API server takes.
+/// An edit that the API server takes: to a value, or away with it.
 struct Taken {
     field: Field,
     value: Option<Value>,
+}
+
+impl Taken {
+    /// False where the field is not there.
+    fn apply(&self, object: &mut Value) -> bool {
+        self.field.edit(object, self.value.as_ref())
+    }
 }
 
 /// Edits of one object that can be stored in one write without one hiding another.
@@ -256,10 +263,7 @@ impl Editor {
                 continue;
             }
             match self.first_with_effect(&mut draft, &round, &edit).await? {
-                Some(value) => round.taken.push(Taken {
-                    field: edit.field,
-                    value,
-                }),
+                Some(taken) => round.taken.push(taken),
                 None if round.taken.is_empty() => round.without_effect += 1,
                 // By itself it may be taken.
                 None => round.left.push(edit),
@@ -273,14 +277,18 @@ impl Editor {
         draft: &mut Draft,
         round: &Round,
         edit: &Edit,
-    ) -> Result<Option<Option<Value>>> {
+    ) -> Result<Option<Taken>> {
         for value in &edit.values {
-            let Some(stored) = self.try_out(draft, round, &edit.field, value).await? else {
+            let next = Taken {
+                field: edit.field.clone(),
+                value: value.clone(),
+            };
+            let Some(stored) = self.try_out(draft, round, &next).await? else {
                 continue;
             };
             if stored != draft.stored {
                 draft.stored = stored;
-                return Ok(Some(value.clone()));
+                return Ok(Some(next));
             }
         }
         Ok(None)
@@ -291,16 +299,14 @@ impl Editor {
         &self,
         draft: &mut Draft,
         round: &Round,
-        field: &Field,
-        value: &Option<Value>,
+        next: &Taken,
     ) -> Result<Option<Value>> {
         for _ in 0..ATTEMPTS_MAX {
             let mut object = draft.live.clone();
-            let before = round.taken.iter().map(|taken| (&taken.field, &taken.value));
-            let mut edits = before.chain([(field, value)]);
             // An earlier edit of its parent may have been set back without it: it says when, not
             // what.
-            if !edits.all(|(field, value)| field.edit(&mut object, value.as_ref())) {
+            let mut edits = round.taken.iter().chain([next]);
+            if !edits.all(|edit| edit.apply(&mut object)) {
                 return Ok(None);
             }
             match self.replace(object, true).await {
@@ -312,6 +318,7 @@ impl Editor {
                 Err(error) => return Err(error.into()),
             }
         }
+        let field = &next.field;
         bail!("{field} could not be tried out: the object changes all the time")
     }
 
@@ -330,11 +337,9 @@ impl Editor {
     async fn write(&self, round: &[Taken]) -> Result<()> {
         for _ in 0..ATTEMPTS_MAX {
             let mut object = self.live().await?;
-            for Taken { field, value } in round {
-                ensure!(
-                    field.edit(&mut object, value.as_ref()),
-                    "{field} is not there any more"
-                );
+            for edit in round {
+                let field = &edit.field;
+                ensure!(edit.apply(&mut object), "{field} is not there any more");
             }
             match self.replace(object, false).await {
                 Err(Error::Api(status)) if status.code == 409 => (),

@@ -8,6 +8,7 @@ mod edits;
 mod external;
 mod faults;
 mod hello;
+mod releases;
 mod repair;
 mod rest;
 mod tier;

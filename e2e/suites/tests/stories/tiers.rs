@@ -67,7 +67,7 @@ async fn every_owned_field_of_tiers_and_pools_that_is_edited_is_set_back() -> Re
             ("StatefulSet", "spec/persistentVolumeClaimRetentionPolicy"),
             ("StatefulSet", "spec/replicas"),
             ("StatefulSet", "spec/template/spec/containers/image"),
-            ("StatefulSet", "spec/updateStrategy/type"),
+            ("StatefulSet", "spec/updateStrategy/rollingUpdate/partition"),
             ("StatefulSet", "metadata/labels/orlop.dev~1owner"),
         ])?;
         // What a data service was given at its start nobody can take from it.

@@ -72,7 +72,7 @@ async fn a_burst_from_zero_is_met_by_one_write_and_the_workers_go_again() -> Res
 async fn a_burst_is_met_by_one_write(namespace: &TestNamespace, broker: &Broker) -> Result<()> {
     let operator = Operator::of(&namespace.cluster).user().await?;
     let began = Timestamp::now();
-    broker.publish(JOBS).await?;
+    broker.publish(lengths(JOBS)).await?;
     let published = Timestamp::now();
     let decision = eventually(SCALED_WITHIN, "workers are asked for", async || {
         let decision = decision(namespace).await?;
@@ -114,7 +114,7 @@ fn is_of_pool(write: &Write, namespace: &TestNamespace) -> bool {
     write.resource == "deployments"
         && write.subresource.is_empty()
         && write.namespace == namespace.name()
-        && write.name == POOL
+        && write.name.starts_with(&format!("{POOL}-"))
 }
 
 async fn all_is_done_without_a_loss(broker: &Broker) -> Result<()> {
@@ -130,7 +130,7 @@ async fn all_is_done_without_a_loss(broker: &Broker) -> Result<()> {
     nothing_is_redelivered(broker).await
 }
 
-async fn nothing_is_redelivered(broker: &Broker) -> Result<()> {
+pub(crate) async fn nothing_is_redelivered(broker: &Broker) -> Result<()> {
     let again = broker.count("messages_redelivered_total").await?;
     ensure!(again == 0, "{again} jobs were delivered again");
     Ok(())
@@ -138,8 +138,7 @@ async fn nothing_is_redelivered(broker: &Broker) -> Result<()> {
 
 /// After a burst, with everything that it left behind.
 async fn workers_are_small(namespace: &TestNamespace) -> Result<()> {
-    let of_pool = ListParams::default().labels(&format!("app.kubernetes.io/name={POOL}"));
-    let pods = namespace.api::<Pod>().list(&of_pool).await?;
+    let pods = namespace.api::<Pod>().list(&of_pool()).await?;
     let mut seen = 0;
     for pod in &pods {
         // The last of a burst may still be starting.
@@ -184,7 +183,7 @@ async fn what_hinders_is_told(
     let failing = with(pool.clone(), "/spec/handler/http/path", json!("/healthz"))?;
     namespace.apply(&failing).await?;
     ready_object(namespace, &failing, SEEN_WITHIN).await?;
-    broker.publish(20).await?;
+    broker.publish(lengths(20)).await?;
     told(namespace, &failing, FAILING_WITHIN, "HandlerFailing", "405").await
 }
 
@@ -215,21 +214,32 @@ async fn decision(namespace: &TestNamespace) -> Result<ScalingDecision> {
     status.scaling.context("nothing was decided")
 }
 
+/// Of all revisions.
 async fn replicas(namespace: &TestNamespace) -> Result<i32> {
-    let deployment = namespace.api::<Deployment>().get(POOL).await?;
-    let spec = deployment.spec.context("a Deployment has a spec")?;
-    spec.replicas.context("it says how many")
+    let deployments = namespace.api::<Deployment>().list(&of_pool()).await?;
+    ensure!(!deployments.items.is_empty(), "there is no Deployment");
+    let asked = deployments.iter().map(|it| it.spec.as_ref()?.replicas);
+    asked.sum::<Option<i32>>().context("all say how many")
+}
+
+fn of_pool() -> ListParams {
+    ListParams::default().labels(&format!("app.kubernetes.io/name={POOL}"))
+}
+
+/// How long each of so many jobs takes, in milliseconds.
+fn lengths(jobs: usize) -> impl Iterator<Item = usize> {
+    (0..jobs).map(|number| number * 37 % LONGEST)
 }
 
 /// The broker as applications reach it, and its counters.
-struct Broker {
+pub(crate) struct Broker {
     uri: AMQPUri,
     counters: SocketAddr,
 }
 
 impl Broker {
     /// By an address that is known outside of the cluster too.
-    async fn of(namespace: &TestNamespace) -> Result<Self> {
+    pub(crate) async fn of(namespace: &TestNamespace) -> Result<Self> {
         let binding = namespace.api::<Secret>().get("hold-binding").await?;
         let data = binding.data.context("the binding is empty")?;
         let uri = data.get("uri").context("the binding has no uri")?;
@@ -244,8 +254,8 @@ impl Broker {
         })
     }
 
-    /// Publishes jobs of mixed length, and returns when the broker has written them.
-    async fn publish(&self, jobs: usize) -> Result<()> {
+    /// Publishes a job for each length in milliseconds, and returns when the broker has written them.
+    pub(crate) async fn publish(&self, lengths: impl IntoIterator<Item = usize>) -> Result<()> {
         let properties = ConnectionProperties::default();
         let connection = Connection::connect_uri(self.uri.clone(), properties).await?;
         let channel = connection.create_channel().await?;
@@ -253,13 +263,13 @@ impl Broker {
             .confirm_select(ConfirmSelectOptions::default())
             .await?;
         let channel = &channel;
-        let published = (0..jobs).map(|number| async move {
+        let published = lengths.into_iter().map(|millis| async move {
             let options = BasicPublishOptions {
                 mandatory: true,
                 ..BasicPublishOptions::default()
             };
             let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
-            let millis = (number * 37 % LONGEST).to_string();
+            let millis = millis.to_string();
             let confirm = channel.basic_publish(
                 "".into(),
                 "cargo".into(),
@@ -276,7 +286,7 @@ impl Broker {
     }
 
     /// One of the broker's own counts, of all queues together.
-    async fn count(&self, name: &str) -> Result<usize> {
+    pub(crate) async fn count(&self, name: &str) -> Result<usize> {
         let path = "/metrics/detailed?vhost=orlop&family=queue_coarse_metrics&family=queue_delivery_metrics";
         let answer = get(self.counters, path).await?;
         ensure!(answer.status.is_success(), "status {}", answer.status);

@@ -65,13 +65,13 @@ impl<'a> Step<'a> {
         memory: &Memory,
     ) -> Self {
         let hold = memory.hold.clone();
-        let held = hold.as_ref().map(|hold| hold.instead.clone());
+        let instead = hold.as_ref().map(|hold| hold.instead.clone());
         Self {
             wanted,
             policy: &wanted.policy,
             seen,
             now,
-            goal: held.unwrap_or_else(|| wanted.revision.clone()),
+            goal: instead.unwrap_or_else(|| wanted.revision.clone()),
             hold,
             previous: memory.previous.clone(),
             promoted,
@@ -487,15 +487,21 @@ impl<'a> Step<'a> {
     /// None: it does not run yet.
     fn size_of_new(&self, release: &Release) -> Option<i32> {
         let full = self.wanted.replicas;
-        Some(match (self.policy.traffic, release.phase) {
-            (Traffic::Jobs(HandoverMode::Handover), ReleasePhase::Gated) => return None,
-            (Traffic::Jobs(_), _) => full,
-            (Traffic::Requests, ReleasePhase::Starting | ReleasePhase::Checking)
-            | (Traffic::Requests, ReleasePhase::Gated) => self.preview_size(release),
-            (Traffic::Requests, ReleasePhase::Scaling | ReleasePhase::Switching) => full,
+        let is_handed_over = self.policy.traffic == Traffic::Jobs(HandoverMode::Handover);
+        if is_handed_over && release.phase == ReleasePhase::Gated {
+            return None;
+        }
+        if self.policy.traffic != Traffic::Requests {
+            return Some(full);
+        }
+        Some(match release.phase {
+            ReleasePhase::Starting | ReleasePhase::Checking | ReleasePhase::Gated => {
+                self.preview_size(release)
+            }
+            ReleasePhase::Scaling | ReleasePhase::Switching => full,
             // Superseded before its drain was over: it serves until its successor is ready.
-            (Traffic::Requests, _) if self.goal != release.to => release.from_replicas.max(full),
-            (Traffic::Requests, _) => full,
+            _ if self.goal != release.to => release.from_replicas.max(full),
+            _ => full,
         })
     }
 

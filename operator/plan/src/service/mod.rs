@@ -12,11 +12,7 @@ mod validate;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use orlop_crds::{
-    AppService, AppServiceStatus,
-    app_service::Use,
-    release::{CheckTime, ReleaseRecord},
-};
+use orlop_crds::{AppService, AppServiceStatus, app_service::Use, release::ReleaseRecord};
 
 pub(crate) use build::{SERVICE_PORT, host};
 pub(crate) use status::held;
@@ -29,7 +25,7 @@ use crate::{
     fence,
     frozen::{self, Template},
     prune,
-    release::{self, Decision, Policy, Wanted},
+    release::{self, Decision, Wanted},
     revision::Revision,
 };
 
@@ -106,15 +102,10 @@ fn plan(
     now: Timestamp,
 ) -> Plan<AppServiceStatus> {
     let known = release::forget_words(&service.record);
-    let checks = |time| checks::of_time(service, time).next().is_some();
     let wanted = Wanted {
         revision: service.revision.clone(),
         replicas: service.spec.template.replicas(),
-        policy: Policy::of_service(
-            &service.release.pace,
-            checks(CheckTime::BeforeSwitch),
-            checks(CheckTime::AfterSwitch),
-        ),
+        policy: service.policy.clone(),
         command: service.command.clone(),
     };
     let recorded_pruning = recorded
@@ -136,7 +127,6 @@ fn plan(
     status::report(
         service,
         recorded,
-        &wanted.policy,
         &decision,
         observed,
         written,

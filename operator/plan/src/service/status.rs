@@ -18,7 +18,7 @@ use crate::{
     condition::{self, Verdict, conditions, summary},
     difference::Writes,
     labels,
-    release::{Decision, Policy, Traffic, pods_of, told},
+    release::{Decision, Traffic, pods_of, told},
     revision::Revision,
 };
 
@@ -28,7 +28,6 @@ const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(3);
 pub(super) fn report(
     service: &ValidatedService,
     recorded: Option<&AppServiceStatus>,
-    policy: &Policy,
     decision: &Decision,
     observed: &Observed,
     written: Writes,
@@ -56,7 +55,7 @@ pub(super) fn report(
             service.generation,
             now,
         ),
-        record: told::tell(decision.record.clone(), policy),
+        record: told::tell(decision.record.clone(), &service.policy),
         pruning,
         replicas: Some(view.active_replicas),
         ready_replicas: Some(view.active_ready),

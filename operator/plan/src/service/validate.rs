@@ -4,11 +4,11 @@ use std::fmt;
 
 use orlop_crds::{
     AppService, AppServiceSpec,
-    release::{self, Release, ReleaseRecord},
+    release::{self, CheckTime, Release, ReleaseRecord},
 };
 
 use super::api::ShippedApi;
-use crate::{Settings, labels, revision::Revision};
+use crate::{Settings, labels, release::Policy, revision::Revision};
 
 /// A service that can be run.
 #[derive(Clone, Debug)]
@@ -25,6 +25,7 @@ pub(crate) struct ValidatedService {
     pub(crate) revision: Revision,
     pub(crate) workload: Workload,
     pub(crate) release: Release,
+    pub(crate) policy: Policy,
     /// What is remembered of its releases.
     pub(crate) record: ReleaseRecord,
     /// What somebody commands of its release.
@@ -92,6 +93,7 @@ pub(crate) fn validate(
     let command = annotations.and_then(|annotations| annotations.get(release::COMMAND));
     Ok(ValidatedService {
         workload: workload(&spec, &component, settings)?,
+        policy: policy(&release),
         release,
         record: object
             .status
@@ -140,6 +142,15 @@ fn workload(
         }
         _ => Err(invalid("spec", "must have exactly one of `image`, `api`")),
     }
+}
+
+fn policy(release: &Release) -> Policy {
+    let checks = |time| release.checks.iter().any(|check| check.when() == time);
+    Policy::of_service(
+        &release.pace,
+        checks(CheckTime::BeforeSwitch),
+        checks(CheckTime::AfterSwitch),
+    )
 }
 
 /// What the readiness probe asks for. The answer's status is not looked at: a path that does not
