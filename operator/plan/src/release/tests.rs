@@ -142,7 +142,8 @@ fn a_revision_that_never_runs_is_held_back_or_all_there_is() {
                 "{told}"
             );
         } else {
-            assert_eq!(end.decision.run.get(&revision(BAD)), Some(&SIZE), "{told}");
+            let size = end.decision.run.get(&revision(BAD));
+            assert!(size.is_some_and(|size| *size > 0), "{told}");
             let is_ready = |run: &Run| run.ready > 0;
             let jobs = matches!(state.wanted.policy.traffic, Traffic::Jobs(_));
             assert!(jobs || !end.world.runs.values().any(is_ready), "{told}");

@@ -13,7 +13,7 @@ use super::{
 
 /// States drawn of every policy with every recorded phase: all at once would be hundreds of
 /// millions.
-const DRAWS: usize = 8;
+const DRAWS: usize = 3;
 
 pub(super) fn revision(letter: char) -> Revision {
     Revision::parse(&letter.to_string().repeat(10)).unwrap()
