@@ -169,7 +169,7 @@ mod tests {
 
     use super::*;
 
-    fn answer(kind: &str, result: Value) -> Value {
+    fn answer(kind: &str, result: &Value) -> Value {
         json!({"status": "success", "data": {"resultType": kind, "result": result}})
     }
 
@@ -177,18 +177,18 @@ mod tests {
     fn one_number_is_read_of_what_prometheus_answers() {
         let sample = |value: &str| json!({"metric": {}, "value": [1, value]});
         let cases = [
-            (answer("scalar", json!([1, "0.5"])), Ok(0.5)),
-            (answer("vector", json!([sample("3")])), Ok(3.0)),
+            (answer("scalar", &json!([1, "0.5"])), Ok(0.5)),
+            (answer("vector", &json!([sample("3")])), Ok(3.0)),
             (
-                answer("vector", json!([])),
+                answer("vector", &json!([])),
                 Err("the query gives no number".to_owned()),
             ),
             (
-                answer("vector", json!([sample("1"), sample("2")])),
+                answer("vector", &json!([sample("1"), sample("2")])),
                 Err("the query gives more than one number".to_owned()),
             ),
             (
-                answer("matrix", json!([])),
+                answer("matrix", &json!([])),
                 Err("the query gives neither a scalar nor a vector".to_owned()),
             ),
         ];

@@ -380,12 +380,12 @@ fn workers_are_cancelled_only_when_the_new_ones_are_ready_and_are_waited_for() {
         policy.traffic = Traffic::Jobs(mode);
         let wanted = wanted(policy, SIZE);
         let (mut record, mut world) = at_rest_on('a', Character::GOOD);
-        let mut waited = false;
+        let mut is_drained = false;
         loop {
             let mut seen = world.seen(&record, &wanted);
             let is_new_ready = world.ready(&wanted.revision) == SIZE;
             let phase = record.release.as_ref().map(|release| release.phase);
-            if phase == Some(ReleasePhase::Draining) && !waited {
+            if phase == Some(ReleasePhase::Draining) && !is_drained {
                 // Two of the old ones still do their last jobs.
                 seen.runs.get_mut(&revision('a')).unwrap().pods = 2;
             }
@@ -394,11 +394,11 @@ fn workers_are_cancelled_only_when_the_new_ones_are_ready_and_are_waited_for() {
             assert!(is_new_ready || old == Some(SIZE), "{mode:?}: {decision:?}");
             if decision.record != record {
                 record = decision.record;
-            } else if phase == Some(ReleasePhase::Draining) && !waited {
+            } else if phase == Some(ReleasePhase::Draining) && !is_drained {
                 assert_eq!(old, Some(0), "{mode:?}");
-                waited = true;
+                is_drained = true;
             } else if record.release.is_none() {
-                assert!(waited, "{mode:?}");
+                assert!(is_drained, "{mode:?}");
                 assert_eq!(old, None);
                 break;
             } else {

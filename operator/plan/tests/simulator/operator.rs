@@ -252,7 +252,7 @@ impl Process {
                 Arc::clone(&main),
                 settings,
                 now,
-                Status::AppService,
+                |status| Status::AppService(Box::new(status)),
             ),
             _ => unreachable!("only primary kinds are queued"),
         };
@@ -431,7 +431,7 @@ impl Pass {
             body => body
                 .app_service()
                 .and_then(|s| s.status.clone())
-                .map(Status::AppService),
+                .map(|status| Status::AppService(Box::new(status))),
         };
         recorded.as_ref() != Some(&self.status)
     }
@@ -534,7 +534,7 @@ impl Pass {
                 Status::AppPlatform(AppPlatform::failed(object, planned, failure, now))
             }
             (Body::Object(Object::AppService(object)), Status::AppService(planned)) => {
-                Status::AppService(AppService::failed(object, planned, failure, now))
+                Status::AppService(Box::new(AppService::failed(object, *planned, failure, now)))
             }
             _ => unreachable!("a status is of the kind for which it was planned"),
         };

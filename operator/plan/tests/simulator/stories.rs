@@ -134,7 +134,7 @@ fn a_gate_stays_shut_whatever_is_done_to_the_selector() {
     assert_ne!(new, served);
     for edited in [Some(new.clone()), None] {
         simulation.world.edit(services, "harbour-lantern", |body| {
-            edit_selector(body, edited)
+            edit_selector(body, edited);
         });
         rested(&mut simulation);
         assert_eq!(selected(&simulation), served);

@@ -233,7 +233,7 @@ pub(crate) enum Propagation {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Status {
     AppPlatform(AppPlatformStatus),
-    AppService(AppServiceStatus),
+    AppService(Box<AppServiceStatus>),
 }
 
 #[derive(Debug, Default)]
@@ -356,7 +356,7 @@ impl World {
                 platform.status = Some(status);
             }
             (Body::Object(Object::AppService(service)), Status::AppService(status)) => {
-                service.status = Some(status);
+                service.status = Some(*status);
             }
             _ => unreachable!("a status is put where it was planned for"),
         }

@@ -37,12 +37,12 @@ fn walk(wanted: &Wanted, character: Character, declared: &[char], seed: u64) {
     let mut now = at(0);
     for number in 0..STEPS {
         happen(&mut world, &mut wanted, declared, number, &mut dice);
-        let seen = world.seen(&record, &wanted);
-        let decision = step(&wanted, &seen, &record, now);
+        let sight = world.seen(&record, &wanted);
+        let decision = step(&wanted, &sight, &record, now);
         let told =
-            || format!("seed {seed}, step {number}: {decision:?} in {seen:?} for {wanted:?}");
+            || format!("seed {seed}, step {number}: {decision:?} in {sight:?} for {wanted:?}");
         if !served_by_right.contains(&decision.select) {
-            let others = seen.runs.iter().filter(|(it, _)| **it != decision.select);
+            let others = sight.runs.iter().filter(|(it, _)| **it != decision.select);
             assert!(
                 others.into_iter().all(|(_, run)| run.ready == 0),
                 "{}",
@@ -55,16 +55,16 @@ fn walk(wanted: &Wanted, character: Character, declared: &[char], seed: u64) {
             record = decision.record;
             continue;
         }
-        keeps_what_serves_alone(&seen, &decision, &told);
+        keeps_what_serves_alone(&sight, &decision, &told);
         world.obey(&decision, &wanted);
         now += SignedDuration::from_secs([0, 1, 20][dice.below(3)]);
     }
 }
 
-fn keeps_what_serves_alone(seen: &Seen, decision: &Decision, told: &impl Fn() -> String) {
-    let mut ready = seen.runs.iter().filter(|(_, run)| run.ready > 0);
+fn keeps_what_serves_alone(sight: &Seen, decision: &Decision, told: &impl Fn() -> String) {
+    let mut ready = sight.runs.iter().filter(|(_, run)| run.ready > 0);
     if let (Some((alone, _)), None) = (ready.next(), ready.next())
-        && seen.selected.as_ref() == Some(alone)
+        && sight.selected.as_ref() == Some(alone)
     {
         assert!(
             decision.run.get(alone).is_some_and(|size| *size > 0),

@@ -14,6 +14,10 @@ pub(super) const SIZE: i32 = 2;
 pub(super) const BAD: char = 'c';
 
 /// What is wrong with the declared revision. Of the others nothing is.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a way to be bad, and one may be bad in several"
+)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Character {
     pub(super) never_runs: bool,

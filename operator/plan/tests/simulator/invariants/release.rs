@@ -99,8 +99,8 @@ pub(super) fn selects_what_is_recorded(done: &Done<'_>, applied: &Object) -> Ver
             "Service/{name} is pointed at what is not let through"
         ));
     }
-    let is_held = |hold: &&Hold| Some(&hold.revision) == selected;
-    if release.is_none() && record.hold.as_ref().filter(is_held).is_some() {
+    let is_held = |hold: &Hold| Some(&hold.revision) == selected;
+    if release.is_none() && record.hold.as_ref().is_some_and(is_held) {
         return Err(format!("Service/{name} is pointed at what is held back"));
     }
     Ok(())
