@@ -232,8 +232,9 @@ impl<'a> Step<'a> {
             let message = "it did not answer through its Service within `deadline`".to_owned();
             return self.hold(release, HoldReason::DeadlineExceeded, message);
         }
-        let is_superseded = self.goal != release.to && self.selects(&release.to);
-        if self.seen.verified || is_superseded || self.wanted.replicas == 0 {
+        // Nobody need answer: it is superseded, or has no replica.
+        let is_unasked = self.goal != release.to || self.wanted.replicas == 0;
+        if self.seen.verified || is_unasked && self.selects(&release.to) {
             return self.after_switch(release, |it, release| {
                 it.enter(ReleasePhase::Draining, release)
             });

@@ -17,8 +17,8 @@ use crate::{
     world::{Body, Resource, World},
 };
 
-/// Runs of a normal test: about a minute on two cores.
-const SEEDS: u64 = 1000;
+/// Runs of a normal test: less than a minute on two cores.
+const SEEDS: u64 = 400;
 /// Steps of a run while things go wrong, at least and at most: up to some fifteen things that people
 /// do.
 const STEPS: (i64, i64) = (200, 2000);
