@@ -349,7 +349,8 @@ pub struct ReleaseStatus {
     /// When this phase began.
     pub since: Time,
     /// When the release began.
-    pub begun: MicroTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<MicroTime>,
     /// When it was decided that requests go to `to`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided: Option<MicroTime>,

@@ -40,9 +40,10 @@ pub(crate) fn ended(
         seconds: seconds(decided, now),
     });
     let release = before.release.as_ref().and_then(|release| {
+        let begun = release.begun.as_ref();
         Some(Ended::Release {
             outcome: outcome(release, before, after)?,
-            seconds: seconds(release.begun.0, now),
+            seconds: seconds(begun.map_or(release.since.0, |begun| begun.0), now),
         })
     });
     switch.into_iter().chain(release)

@@ -211,7 +211,8 @@ fn say_release(
         waits_for,
         next,
     } = release;
-    let ago = age(begun.0, now);
+    let begun = begun.as_ref().map_or(phase_since.0, |begun| begun.0);
+    let ago = age(begun, now);
     say("release", &format!("{from} -> {to}, begun {ago} ago"));
     say("phase", &picture(*phase, phases, style));
     say("since", &since(phase_since.0, now));

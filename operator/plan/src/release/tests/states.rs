@@ -131,7 +131,7 @@ pub(super) fn recorded_release(
             to,
             from_replicas,
             since: Time(Timestamp::UNIX_EPOCH),
-            begun: MicroTime(Timestamp::UNIX_EPOCH),
+            begun: Some(MicroTime(Timestamp::UNIX_EPOCH)),
             decided: None,
             promoted: None,
             paused_since: None,
