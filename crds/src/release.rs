@@ -258,13 +258,9 @@ impl HttpCheck {
     }
 }
 
-/// A number that Prometheus knows: at least one of `min`, `max`.
+/// A number that Prometheus knows. Without `min` and `max` any number is a good answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.min) || has(self.max)",
-    "message": "at least one of `min`, `max` must be set"
-}]))]
 pub struct PrometheusCheck {
     /// Where Prometheus answers inside the cluster: `http://prometheus.monitoring:9090`.
     #[schemars(length(min = 8, max = 256), regex(pattern = rules::HTTP_ADDRESS))]

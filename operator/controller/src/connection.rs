@@ -140,8 +140,5 @@ fn basic(user: &str, password: &str) -> String {
 }
 
 fn broken(error: &hyper::Error) -> ReadFailure {
-    if error.is_parse() {
-        return ReadFailure::Failed(format!("not HTTP/1: {error}"));
-    }
     ReadFailure::Unreachable(error.to_string())
 }

@@ -183,7 +183,11 @@ fn smallest(schema: &Schema) -> Value {
             .collect::<Map<_, _>>()
             .into(),
         Shape::List(list) => json!([smallest(&list.items)]),
-        Shape::Text(text) => samples::matching(text.pattern.as_ref(), 1).into(),
+        Shape::Text(text) => {
+            let length = text.min_length.unwrap_or(1).max(1);
+            let length = usize::try_from(length).expect("a bound fits into memory");
+            samples::matching(text.pattern.as_ref(), length).into()
+        }
         Shape::Integer(Integer { min, .. }) | Shape::IntOrString(IntOrString { min, .. }) => {
             min.unwrap_or_default().into()
         }

@@ -30,6 +30,7 @@ pub(super) fn cases(kind: &'static Kind, seeds: &[Value]) -> Vec<Case> {
             relations.extend(of_seed(0, resources("/spec/resources", "spec.resources")));
             relations.extend(of_seed(0, pod_options("/spec", "spec")));
             relations.extend(of_seed(0, tiers::image_or_api()));
+            relations.extend(of_seed(0, promotion()));
         }
         "BrokerTier" => {
             relations.extend(of_seed(0, name_lengths(52)));
@@ -62,6 +63,7 @@ pub(super) fn cases(kind: &'static Kind, seeds: &[Value]) -> Vec<Case> {
             relations.extend(of_seed(0, resources("/spec/resources", "spec.resources")));
             relations.extend(of_seed(0, pod_options("/spec", "spec")));
             relations.extend(of_seed(0, tiers::workers()));
+            relations.extend(of_seed(0, promotion()));
         }
         other => unreachable!("{other} has relations"),
     }
@@ -85,6 +87,22 @@ fn of_seed(
 
 /// What it is, values to set by JSON pointer (`null` removes), and where it must be refused.
 pub(super) type Relation<'a> = (String, Vec<(String, Value)>, Option<&'a str>);
+
+/// What is promoted by hand is not promoted by the clock.
+fn promotion() -> Vec<Relation<'static>> {
+    let promote = |mode: &str, refused_at| {
+        let value = json!({"mode": mode, "after": "5s"});
+        (
+            format!("promoted {mode} after a time"),
+            vec![("/spec/release/promote".to_owned(), value)],
+            refused_at,
+        )
+    };
+    vec![
+        promote("Automatic", None),
+        promote("Manual", Some("spec.release.promote")),
+    ]
+}
 
 fn identity() -> Vec<Relation<'static>> {
     let bad = |what: &str, pointer: &str, value: Value, field| {
