@@ -19,12 +19,16 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// A template that is seen for the first time.
-    pub(crate) fn new(pod: PodTemplateSpec, observed: &Observed) -> Self {
+    /// A template that is seen for the first time, or again where what keeps it cannot be read: then
+    /// it keeps its place.
+    pub(crate) fn new(name: &str, pod: PodTemplateSpec, observed: &Observed) -> Self {
+        let mut kept = observed.controller_revisions();
+        let own = kept.find(|kept| kept.metadata.name.as_deref() == Some(name));
         let ordinals = observed.controller_revisions().map(|kept| kept.revision);
+        let next = || 1 + ordinals.max().unwrap_or(0);
         Self {
             pod,
-            ordinal: 1 + ordinals.max().unwrap_or(0),
+            ordinal: own.map_or_else(next, |own| own.revision),
         }
     }
 
@@ -42,9 +46,10 @@ impl Template {
     }
 
     /// The one that a Deployment runs.
-    pub(crate) fn running(deployment: &str, observed: &Observed) -> Option<Self> {
-        let deployment = observed.deployment(deployment)?;
+    pub(crate) fn running(name: &str, observed: &Observed) -> Option<Self> {
+        let deployment = observed.deployment(name)?;
         Some(Self::new(
+            name,
             deployment.spec.as_ref()?.template.clone(),
             observed,
         ))

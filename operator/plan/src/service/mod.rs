@@ -146,7 +146,7 @@ fn templates(
         let name = build::revision_name(&service.name, revision);
         let is_declared = *revision == service.revision;
         Template::kept(&name, observed)
-            .or_else(|| is_declared.then(|| Template::new(pod::template(service), observed)))
+            .or_else(|| is_declared.then(|| Template::new(&name, pod::template(service), observed)))
             .or_else(|| Template::running(&name, observed))
     };
     decision

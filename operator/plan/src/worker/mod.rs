@@ -316,7 +316,7 @@ fn template(
     }
     if let Some(queue) = queue.filter(|queue| build::revision(pool, queue) == *revision) {
         let pod = build::pod_template(pool, revision, queue)?;
-        return Ok(Some(Template::new(pod, observed)));
+        return Ok(Some(Template::new(&name, pod, observed)));
     }
     Ok(Template::running(&name, observed))
 }

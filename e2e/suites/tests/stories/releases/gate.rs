@@ -14,9 +14,14 @@ use super::told;
 
 /// What is asked is a second; a busy machine is forgiven some.
 const REPAIRED_WITHIN: Duration = Duration::from_secs(5);
+/// The whole log is read, which says when it was.
+const RECORDED_WITHIN: Duration = Duration::from_mins(1);
 const WARM_WITHIN: Duration = Duration::from_mins(2);
 /// The drain of what was undone, a graceful stop, and the time in which endpoints are known.
 const UNDONE: Duration = Duration::from_secs(15);
+/// Times of the API are whole seconds, cut off in one place and rounded up in another. What was
+/// there before is older by a whole drain.
+const ROUNDED: SignedDuration = SignedDuration::from_secs(2);
 const PREVIEW: &str = "barge-preview";
 const REVISION: &str = "orlop.dev/revision";
 
@@ -108,7 +113,7 @@ async fn a_selector_that_is_edited_is_repaired(
         })
         .await?;
         let audit = barge.namespace.cluster.audit_log();
-        let repaired = eventually(REPAIRED_WITHIN, "the repair is recorded", async || {
+        let repaired = eventually(RECORDED_WITHIN, "the repair is recorded", async || {
             let writes = audit.writes_by(&operator, began).await?;
             let repair = writes.into_iter().find(|write| {
                 write.resource == "services"
@@ -159,7 +164,7 @@ async fn is_warm(barge: &Barge, kept: &ReleaseStatus) -> Result<()> {
         let pods = pods.list(&of_revision).await?.items;
         let old = pods.iter().filter(|pod| {
             let created = pod.metadata.creation_timestamp.as_ref();
-            created.is_none_or(|created| created.0 < kept.since.0)
+            created.is_none_or(|created| created.0 + ROUNDED < kept.since.0)
         });
         ensure!(old.count() == 0, "not all pods are fresh");
         let replicas = barge.replicas(revision).await?;
