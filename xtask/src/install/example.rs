@@ -92,7 +92,8 @@ impl Example {
             "apply",
             "--server-side",
             "--force-conflicts",
-            "--field-manager=orlop-xtask",
+            // As `orlop apply` has it, so that it can go on from here.
+            "--field-manager=orlop-cli",
             "--filename=-",
         ]);
         command::output_with_input(&mut apply, &manifests, KUBECTL_LIMIT)?;
