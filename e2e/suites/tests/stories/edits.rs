@@ -191,7 +191,7 @@ fn remembered_nowhere_else(identity: &Identity, field: &Field) -> bool {
 
 /// Without that place, and the fingerprint that it is part of: what is hidden from the operator by an
 /// edit of all its marks at once is made again, as the newest.
-fn placeless(object: &Value) -> Value {
+pub(crate) fn placeless(object: &Value) -> Value {
     let mut object = object.clone();
     if object["kind"] == "ControllerRevision" {
         object["revision"] = Value::Null;

@@ -12,7 +12,7 @@ use orlop_suites::{
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::edits::Walk;
+use crate::edits::{Walk, placeless};
 
 const READY_WITHIN: Duration = Duration::from_mins(5);
 /// A minute for Secrets, and the passes that are saved up where an object was written often.
@@ -130,11 +130,7 @@ async fn are_again(namespace: &TestNamespace, before: &Objects) -> Result<()> {
 
 /// Without the place of a revision in the pool's history: it has moved on.
 fn comparable(object: &DynamicObject) -> Result<Value> {
-    let mut object = normalised(object)?;
-    if object["kind"] == "ControllerRevision" {
-        object["revision"] = Value::Null;
-    }
-    Ok(object)
+    Ok(placeless(&normalised(object)?))
 }
 
 fn told(name: &str, began: Instant) {
